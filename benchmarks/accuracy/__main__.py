@@ -1,14 +1,15 @@
 """Verdicts on real models: ``python -m benchmarks.accuracy [--quick] [--seed N] [--jobs N] [--cache DIR] [--out DIR]``.
 
-Models that other projects ship, and the bundled ones, are changed in two ways: soundly, as exporters and optimizers do
-it, and by damage within the graph. Decoders of the benchmark itself decide which engines are sound. Of 256 samples, a
-sound engine answers at most 2 % otherwise, a broken one at least 10 %. Engines in between, and damage without effect,
-are shown and not counted. The judges see the outputs for 256 other samples, at the default tolerances, with the kinds
-of outputs that ``hil init`` proposes and with none. No broken engine may pass. With kinds, at most 3 % of the sound
-engines may fail, and 10 % may be inconclusive. The seed decides samples and details; by default it is a new one each
-time. ``--cache`` stores the outputs, several GB, so that they can be judged again in minutes. Making them takes an hour
-of one core; ``--jobs`` takes several models at once. ``--quick`` takes some changes of small models, within a minute,
-and is not a result. Exit code 1 if a bar is missed; with ``--quick``, only where chance does not explain the figure.
+Models that other projects ship, and the bundled ones, are changed in two ways: soundly, as exporters and optimizers
+change models, and by damage within the graph. Decoders of the benchmark itself decide which engines are sound: of 256
+samples, a sound engine changes the answers to at most 2 %, a broken engine to at least 10 %. Engines in between, and
+damage without effect, are shown and not counted. The judges compare the outputs for 256 other samples at the default
+tolerances, once with the kinds of outputs that ``hil init`` proposes and once without kinds. No broken engine may pass.
+With kinds, at most 3 % of the sound engines may fail, and 10 % may be inconclusive. The seed decides samples and
+details; by default each run uses a new seed. ``--cache`` stores the outputs, several GB, so that they can be judged
+again in minutes. Computing the outputs takes one core an hour; ``--jobs N`` processes N models at once. ``--quick``
+judges some changes of small models, within a minute, and is not a result. The exit code is 1 if a bar is missed; with
+``--quick``, only if chance does not explain the figure.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 256
 QUICK = {"digits": 8, "arm": 7, "speech": 7, "scenes": 4}
-"""Changes of each model with ``--quick``."""
+"""Number of changes that ``--quick`` makes to each model."""
 
 CONFIDENCE = 0.95
 
@@ -102,7 +103,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def left_out_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a table: each model's engines judged by limits of slice_error that were chosen from the other models."""
-    lines = ["limits of slice_error from all models but one (kinds not declared), and that one's engines by them:"]
+    lines = ["each model's engines, judged by limits of slice_error from all other models, without kinds:"]
     for one in left_out(rows):
         counts = ", ".join(f"{name} {one[name]}" for name in ("broken passed", "sound failed", "open"))
         limits = f"at most {one['passed']:.3g} passes, over {one['failed']:.3g} fails"

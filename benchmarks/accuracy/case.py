@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hil.runtimes import QdqLayout
 
 CALIBRATION = 48
-"""Samples that calibrate."""
+"""Number of calibration samples."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Case:
 
     @cached_property
     def calibration(self) -> dict[str, NDArray[Any]]:
-        """Samples that are used for nothing else."""
+        """The calibration samples by input; they are used only to calibrate."""
         return self.subject.make(self.model, CALIBRATION, self.seed + 2_000)
 
     def random(self, kind: str) -> np.random.Generator:

@@ -89,7 +89,7 @@ def _map_moved(case: Case, model: Model, part: Part, random: np.random.Generator
 
 
 def _truncated(case: Case, model: Model, _: np.random.Generator) -> Model | None:
-    """Keep only the first part of an output's steps, a file's bytes or the audio, and repeat its last element."""
+    """Cut off the end of an output's steps, a file's bytes or the audio; repeat the last remaining element instead."""
     subject = case.subject
     if subject.task == "ctc" and subject.scores is not None:
         few = {name: one[:1] for name, one in case.calibration.items()}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BATCH = 16
 LAYERS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 SMALLEST = 64
-"""Elements of an initializer from which on it is taken for the weights of a layer."""
+"""Number of elements from which an initializer counts as the weights of a layer."""
 
 
 def copied(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -143,7 +143,7 @@ def after(model: onnx.ModelProto, name: str, make: Make) -> onnx.ModelProto:
 
 
 def applied(model: onnx.ModelProto, name: str, *steps: Step) -> onnx.ModelProto:
-    """Return ``model`` with the operators ``steps`` after tensor ``name``, or after that input.
+    """Return ``model`` with the operators ``steps`` after ``name``, a tensor or an input of the graph.
 
     A step is an operator, its constant inputs after the first input, and its attributes.
     """

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 class Verdict(NamedTuple):
-    """passed, failed or inconclusive, why, and the error of the worst slice; ``None`` if it is dead or unbounded."""
+    """A judge's verdict: ``passed``, ``failed`` or ``inconclusive``, with its reason.
+
+    ``slice_error`` is the error of the worst slice. It is ``None`` if the judge does not compute it, if an output is
+    dead, or if the error is infinite.
+    """
 
     verdict: str
     reason: str

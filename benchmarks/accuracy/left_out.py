@@ -1,4 +1,4 @@
-"""Whether limits of the slices' error that are chosen without a model hold for it: from a result's rows."""
+"""Judge each model by limits of the slices' error that were chosen from the other models' rows of a result."""
 
 from __future__ import annotations
 

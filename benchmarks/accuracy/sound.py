@@ -89,7 +89,7 @@ def _identities(case: Case, _: np.random.Generator) -> onnx.ModelProto | None:
 
 
 def _bias_apart(case: Case, _: np.random.Generator) -> onnx.ModelProto | None:
-    """Add the biases of convolutions and matrices in a node of their own."""
+    """Add the biases of convolutions and matrix products in separate nodes."""
     known = _constants(case.simple)
 
     def edit(made: onnx.ModelProto, _: int, node: onnx.NodeProto) -> list[onnx.NodeProto] | None:

@@ -30,7 +30,10 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Part:
-    """Where scores or boxes are: ``count`` of ``size`` places of ``output`` along ``axis``, from ``first`` on."""
+    """The part of ``output`` that holds scores or boxes.
+
+    Along ``axis``, which has ``size`` elements, the part has ``count`` elements and begins at ``first``.
+    """
 
     output: str
     axis: int
@@ -45,14 +48,14 @@ class Subject:
 
     Attributes:
         file: the ONNX file, relative to the packages' folder, or to the repository for a bundled model.
-        make: returns as many samples as asked for, from a seed; it gets the prepared model.
+        make: returns samples for the prepared model; its arguments are the model, the number of samples and a seed.
         truth: returns a new reader of the answers.
         task: what the outputs are: classification, detection, segmentation, ctc or regression.
         size: length along which boxes and maps are shifted, in the outputs' unit.
         scores: where the scores are; ``logits`` if they are not probabilities.
         boxes: where the boxes are.
         image: the input that is an image [images, channels, height, width].
-        signal: the float input that is scaled; the image where there is one.
+        signal: the float input that is scaled, for a model without an image.
         spared: shares of the first and of the last layers that stay in floating point in a good INT8 copy.
         tables: the keys of ``[models.M.outputs.X]`` by output, as ``hil init`` proposes them.
         prepare: changes the file's model before it becomes the reference.

@@ -1,7 +1,7 @@
-"""The truth that verdicts are compared with: the share of answers that differ, as a user of the model reads them.
+"""The truth that verdicts are compared with: the share of decoded answers (classes, boxes, texts) that differ.
 
-The decoders share no code with ``hil``. A reference with the same answer, or none, for nearly every sample is not
-accepted.
+The decoders share no code with ``hil``. A reference is not accepted if it gives nearly every sample the same answer or
+no answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     Outputs = Mapping[str, NDArray[Any]]
 
 SCORE, OVERLAP, MOST, COMMONEST = 0.25, 0.5, 100, 0.65
-"""The score from which a box counts, the IoU from which two are the same, boxes of an image, share of one class."""
+"""The score from which a box counts, the IoU from which two boxes are the same, the most boxes of an image, and the
+largest share of answers that one class may have."""
 
 OFF = 0.05
 """A component of a vector that is off by more than this share of its range in the reference has changed."""

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     Arrays = dict[str, NDArray[Any]]
 
 MOST_SOUND, LEAST_BROKEN, TELLING = 0.02, 0.10, 0.8
-"""Answers changed by a sound engine at most, by a broken one at least; the reference's that must say something."""
+"""The largest share of answers that a sound engine changes, the smallest share that a broken engine changes, and the
+smallest share of non-trivial answers of a reference."""
 
 NOTHING = "nothing of the kind"
 """The reason why a change of a model is not made."""
 
 UNJUDGED = ("none", "untold", "harmless")
-"""The truths of changes whose verdict would say nothing."""
+"""The truths of changes that are not judged, because their verdict would prove nothing."""
 
 
 class Variant(NamedTuple):
@@ -54,7 +55,7 @@ class Variant(NamedTuple):
 
 
 def variants(model: str, seed: int) -> list[Variant]:
-    """Yield all changes of a model; ``seed`` decides which damage starts from the INT8 copy."""
+    """Return all changes of a model; ``seed`` decides which damage starts from the INT8 copy."""
     made = [Variant(model, "sound", kind, (precision,)) for kind, (precision, _) in SOUND.items()]
     random = np.random.default_rng([seed, *model.encode()])
     for kind in PLACED:
@@ -149,8 +150,8 @@ class Store:
 def truth_of(variant: Variant, facts: dict[str, Any]) -> str:
     """Return how an engine counts: ``none``, ``untold``, ``broken``, ``between``, ``sound`` or ``harmless``.
 
-    It is ``none`` if the change does not apply, ``untold`` if too few answers are telling, and ``harmless`` if damage
-    has no effect.
+    It is ``none`` if the change does not apply, ``untold`` if too many of the reference's answers are trivial, and
+    ``harmless`` if damage has no effect.
     """
     if facts["changed"] is None:
         return "none"
