@@ -40,8 +40,8 @@ SEEDS = 3
 FIRST = 2000
 """The first seed.
 
-Thresholds were set on seeds 0 to 11, and 1001 revealed a cache that was truncated before it was recorded, so these
-seeds no longer prove anything.
+The seeds 0 to 11 and 1001 no longer prove anything: thresholds were set on 0 to 11, and 1001 revealed the case of a
+cache that was truncated before its digest was recorded.
 """
 
 

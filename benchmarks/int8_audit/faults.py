@@ -1,4 +1,4 @@
-"""Twelve kinds of calibration faults, planted in a healthy project; the check and the words that must name each."""
+"""Twelve kinds of calibration faults, each with the check that must report it and the words of that check's reason."""
 
 from __future__ import annotations
 

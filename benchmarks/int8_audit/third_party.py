@@ -1,7 +1,8 @@
 """Networks of other projects, audited: healthy, with one wrong scale, and calibrated on noise.
 
 A wrong scale counts as named if the reason of ``int8.ranges`` or ``int8.repeatable`` has the tensor's name. Noise
-counts as named if the reason of ``int8.ranges`` has a tensor's name, or that of ``int8.calibration_set`` an input's.
+counts as named if the reason of ``int8.ranges`` has any tensor's name, or the reason of ``int8.calibration_set`` has
+any input's name.
 """
 
 from __future__ import annotations

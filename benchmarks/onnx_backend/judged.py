@@ -46,7 +46,7 @@ BFLOAT16 = 2.0**-6
 """The relative tolerance of ONNX's own rule for bfloat16: two units in the last place."""
 
 NOTHING = "has no finite element to compare"
-"""Words of parity's reason for an output that is empty or not finite on both sides: it passes no such comparison."""
+"""Words of parity's reason for an output that is empty or has no finite element: parity does not pass it."""
 
 GROUPS = (
     (r"is a (sequence|optional|map|sparse tensor), not a tensor", "an input or output is a {}"),
@@ -66,7 +66,7 @@ GROUPS = (
     (NOTHING, "the expected output is empty or has no finite element"),
     (r"cannot load the model", "ONNX Runtime cannot load the model"),
 )
-"""The reasons of refusals, by words of their messages."""
+"""Pairs of a pattern in a refusal's message and the reason under which the refusal is counted."""
 
 BY_DESIGN = (
     "an input or output",
@@ -179,7 +179,10 @@ def _damaged(case: Case) -> Arrays:
 
 
 def _other(flat: Any, place: int) -> Any:
-    """Return a value for one element: 1 % of the largest magnitude away, or the next value if that is further."""
+    """Return another value for one element.
+
+    A float moves by 1 % of the largest magnitude, or further if rounding hides that; an integer by 1; a bool flips.
+    """
     if flat.dtype == np.bool_:
         return not flat[place]
     values = flat.astype(np.float64)

@@ -4,12 +4,12 @@ Four parts. ``planted``: 40 faults planted in real graphs, and 40 healthy engine
 detected, 36 must be named by their node or one that is fused with it, and no healthy engine may be accused. An engine
 counts as detected or accused if the diagnosis names a node or, except for INT8, if parity fails: with random weights
 INT8 alone exceeds the tolerance in some networks, and then no node is blamed. ``third-party``: the same in networks
-that other projects ship (``third_party.py``), where an undamaged engine counts as healthy only if at most 2 % of its
-answers to 256 fresh samples change, read by the decoders of ``benchmarks.accuracy``; one that is not is neither healthy
-nor accused, but drawn again, and counted and shown as ``unsound``. ``peer``: time and memory compared with
-Polygraphy (``peer.py``). ``holes``: eight comparisons that must not pass (``holes.py``). ``--quick`` runs fewer cases
-within a minute and is not a result. A part that plants faults may take an hour: ``--jobs N`` uses N processes, and with
-``--keep FILE`` a run that was stopped goes on where it ended. The exit code is 1 if a bar is missed.
+that other projects ship (``third_party.py``). There an undamaged engine counts as healthy only if it changes at most
+2 % of the answers to 256 fresh samples, as decoded by ``benchmarks.accuracy``. An undamaged engine that changes more is
+shown as ``unsound`` and counts neither as healthy nor as accused; another one is drawn. ``peer``: time and memory
+compared with Polygraphy (``peer.py``). ``holes``: eight comparisons that must not pass (``holes.py``). ``--quick`` runs
+fewer cases within a minute and is not a result. A part that plants faults may take an hour: ``--jobs N`` uses N
+processes, and ``--keep FILE`` continues a run that was stopped. The exit code is 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ GRAPHS = {"planted": planting.GRAPHS, "third-party": third_party.NAMES}
 
 
 def measure(part: str, seed: int, *, quick: bool, keep: Path | None = None, jobs: int = 1) -> list[dict[str, Any]]:
-    """Return the rows of one part; rows of planted faults that the file ``keep`` has are not made again."""
+    """Return the rows of one part. Rows of planted faults that are already in the file ``keep`` are read from it."""
     if part == "holes":
         return holes.rows()
     if part == "peer":
@@ -110,12 +110,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer cases; not a result")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
     parser.add_argument("--seed", type=int, default=SEED, help="decides what is planted (default: %(default)s)")
-    parser.add_argument("--keep", type=Path, help="a file for the rows of one part; those in it are not made again")
+    parser.add_argument("--keep", type=Path, help="a file that stores the rows of one part; a later run continues it")
     parser.add_argument("--jobs", type=int, default=1, help="processes that plant faults (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="the folder to write parity-PART.json to")
     arguments = parser.parse_args()
     if arguments.keep is not None and arguments.part not in ([name] for name in GRAPHS):
-        parser.error("--keep needs exactly one --part, of those that plant faults")
+        parser.error(f"--keep needs exactly one --part that plants faults: {' or '.join(GRAPHS)}")
     os.environ["HIL_COMMIT"] = results.commit()  # as it is at the start
     bars = []
     for part in arguments.part or PARTS:

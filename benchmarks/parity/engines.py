@@ -45,7 +45,7 @@ def copied(model: onnx.ModelProto) -> onnx.ModelProto:
 def in_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return ``model`` with weights and computed FP32 tensors rounded to FP16; values beyond ±65504 become infinite.
 
-    Operands of a batch normalization remain in FP32: a runtime folds them into other weights before it rounds these.
+    Operands of a batch normalization remain in FP32, because a runtime folds them into other weights before rounding.
     """
     made, graph = copied(model), Graph(model)
     types = types_of(model)

@@ -243,6 +243,6 @@ NEEDS: Mapping[str, frozenset[str]] = {
     "bias": frozenset({"Conv", "Gemm"}),
     "overflow": frozenset({"Conv", "Gemm"}),
 }
-"""For a kind of fault: operators, of which a graph must have at least one."""
+"""For each kind of fault, the operators of which a graph must have at least one; other kinds suit every graph."""
 
 KINDS = (*GRAPH_FAULTS, "overflow", "range")

@@ -13,9 +13,9 @@ Row = dict[str, Any]
 
 
 class Kept:
-    """The rows in ``path``, whose first line states what they were made with (``made_with``).
+    """The rows stored in the file ``path``, whose first line records ``made_with``, the options of the run.
 
-    A last line that is incomplete is dropped. Raise ``SystemExit`` if the file's rows were made with something else.
+    A last line that is incomplete is dropped. Raise ``SystemExit`` if the file records other options.
     """
 
     def __init__(self, path: Path, made_with: Mapping[str, Any]) -> None:
@@ -24,7 +24,7 @@ class Kept:
         read = [json.loads(line) for line in lines if line.endswith("\n")]
         if read and read[0] != made_with:
             raise SystemExit(
-                f"{path}: its rows were made with {read[0]}, this run is {dict(made_with)}: use another file"
+                f"{path}: its rows were made with {read[0]}, but this run uses {dict(made_with)}: use another file"
             )
         self.rows: list[Row] = read[1:]
         path.write_text("".join(json.dumps(one) + "\n" for one in (made_with, *self.rows)), encoding="utf-8")

@@ -6,9 +6,9 @@ has no effect: in FP32 it changes no output of any sample by more than the round
 (``hil.diagnose.error_bounds.FLOORS``, relative to the RMS). A weight of an inactive channel is such a fault. A wrong
 scale of Q and DQ and an overflow have no effect in FP32: they must change the outputs of the engine in its precision.
 
-An undamaged engine of another project's network is healthy only if it is sound (``third_party.unsound``). One that is
-not is neither healthy nor accused: it is drawn again, also where a fault would be planted in it, and its row lists it
-as ``unsound``.
+An undamaged engine of another project's network is healthy only if it is sound (``third_party.unsound``). An unsound
+engine counts neither as healthy nor as accused, nor for a fault that was planted in it. Another engine is drawn
+instead, and its row lists the unsound one in ``unsound``.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ def rows(
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of ``count`` faults planted in ``graphs`` and of as many healthy engines.
 
-    Those in ``have`` are left out. ``jobs`` processes make the rows; with several the order varies.
+    Rows in ``have`` are left out. ``jobs`` processes make the rows; with several the order varies.
     """
     known = {(row["kind"] == HEALTHY, row["number"]) for row in have}
     left = [(healthy, number) for healthy in (False, True) for number in range(count) if (healthy, number) not in known]
