@@ -1,15 +1,16 @@
 """Several boards instead of one: ``python -m benchmarks.pool [--quick] [--part NAME] [--out FOLDER]``.
 
 speed: a run on four boards compared with one on one board. The boards are targets of this machine whose runtime only
-waits (``waiting_runtime.py``), so that the processors of this machine do not decide. Bar: at least 3.5 times as fast,
-from the start of pytest to its end. The bar of ``--quick`` is 1.5 times: its checks take seconds, and starting four
-workers takes seconds, too, on two processors.
+waits (``waiting_runtime.py``), so that this machine's processors do not limit the speed. Bar: at least 3.5 times as
+fast, from the start of pytest to its end. The bar of ``--quick`` is 1.5 times: its checks take only seconds, and
+starting four workers on two processors also takes seconds.
 
 cost: what a pool of one board adds to a run on that board, without pytest-xdist and with ``-n 1``. The two alternate.
 Bar: at most 2 s.
 
-random: 50 runs on 20 made boards of a real labgrid coordinator, while places are kicked, exporters restart, and runs
-and workers are killed (``random_runs.py``). Bars: no board used by two, none left, no row lost or doubled.
+random: 50 runs on 20 simulated boards of a real labgrid coordinator, while places are kicked, exporters restart, and
+runs and workers are killed (``random_runs.py``). Bars: no board used by two runs at once, no place still held at the
+end, no row lost or doubled.
 
 main: the bundled main job on a pool of four targets of this machine with ``-n 4`` beside the main job on one; it is
 left out with ``--quick``. Bars: no row lost or doubled, no model split, the same verdicts of all rows that are not
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     Rows = list[dict[str, Any]]
 
 MODELS, SECONDS = 8, 150.0
-"""Models of the speed, and for how long the latency of each is timed."""
+"""Number of models of the part ``speed``, and the seconds for which the latency of each is timed."""
 
 QUICK_MODELS, QUICK_SECONDS, QUICK_SPEED_UP = 4, 2.0, 1.5
 CHECKS = ("contract.signature", "latency.p50")
@@ -100,7 +101,7 @@ def disturbed(folder: Path, *, quick: bool) -> Rows:
 def main_job(folder: Path, *, quick: bool) -> Rows:
     """Return a row for each row of the main job's report, on one target and on the pool."""
     if quick:
-        raise ValueError("the main job is never quick")
+        raise ValueError("the part main has no quick form")
     rows: Rows = []
     for side, options in (("one", ("--target=cpu",)), ("pool", (f"--target={project.POOL}", "-n", str(bars.BOARDS)))):
         place = folder / side

@@ -72,7 +72,7 @@ def interpreter(root: Path) -> Path:
 
 
 def write(root: Path, models: int, boards: int, seconds: float) -> None:
-    """Write a project with so many models and boards. Latency is timed for ``seconds``."""
+    """Write a project with ``models`` models and a pool of ``boards`` boards. Latency is timed for ``seconds``."""
     root.mkdir(parents=True)
     interpreter(root)
     names = [f"m{number}" for number in range(models)]
@@ -87,7 +87,7 @@ def write(root: Path, models: int, boards: int, seconds: float) -> None:
 
 
 def copy_main_job(root: Path, boards: int) -> None:
-    """Copy the bundled examples and their ``hil.toml``, with a pool of so many targets of this machine."""
+    """Copy the bundled examples and their ``hil.toml``; add a pool of ``boards`` targets of this machine."""
     root.mkdir(parents=True)
     shutil.copytree(REPOSITORY / "examples", root / "examples")
     members = [f"b{number}" for number in range(boards)]

@@ -34,7 +34,7 @@ KICKS, EXPORTS, KILLS = 0.10, 0.01, 0.01
 
 ROUND = 0.25
 NOTICE = 5.0
-"""Seconds after a kick in which the run that was kicked may still use the board. It is informed; the board decides."""
+"""Seconds after a kick during which the kicked run may still use the board: it needs time to react to the kick."""
 
 WAIT = "60 s"
 RUN_PATIENCE = 240.0

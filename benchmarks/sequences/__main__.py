@@ -5,10 +5,10 @@ sound variants, as exporters, optimizers and precisions make them (``planting.py
 sequences (``judging.py``). A fault is detected if a check does not pass, which stops a deployment; a variant is accused
 if one fails. All faults must be detected, 36 of them named, and no variant accused; variants that are inconclusive are
 counted and shown. ``cost``: the seconds of a step through the agent beside a bare loop (``cost.py``). ``speech``: real
-models over minutes of audio (``speech.py``), which must pass in FP32; where INT8 costs too much, a cause must be named.
-It is left out with ``--quick``. The seed is a new one each time. ``--out`` writes the result of each part, such as
-``sequences-planted.json``. ``--quick`` runs fewer cases within a minute and is not a result: the bar of the names is
-missed only where chance does not explain the figure. Exit code 1 if a bar is missed.
+models over minutes of audio (``speech.py``), which must pass in FP32; where an INT8 check fails, a cause must be named.
+This part is left out with ``--quick``. By default each run uses a new seed. ``--out`` writes the result of each part,
+such as ``sequences-planted.json``. ``--quick`` runs fewer cases within a minute and is not a result; its bar of named
+faults is missed only if chance does not explain the figure. The exit code is 1 if a bar is missed.
 """
 
 from __future__ import annotations

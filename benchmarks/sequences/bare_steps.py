@@ -1,7 +1,8 @@
-"""The plain script that the agent is compared with: one session, one loop, states passed on by hand.
+"""The plain script that the agent is compared with: one session and one loop that copies states from step to step.
 
-``python bare_steps.py MODEL INPUT.npy THREADS TAKEN=GIVEN …``. It imports nothing of hil. The input is ``x`` [steps,
-batch, width]. For each line of standard input it runs all steps and prints the seconds of one.
+``python bare_steps.py MODEL INPUT.npy THREADS TAKEN=GIVEN …``, with the input TAKEN and the output GIVEN of each state.
+It imports nothing of hil. The input is ``x`` [steps, batch, width]. For each line of standard input it runs all steps
+and prints the seconds of one step.
 """
 
 import sys

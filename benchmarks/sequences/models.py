@@ -32,7 +32,7 @@ class Recurrent:
     """A recurrent model.
 
     Attributes:
-        states: the input that takes each state, with the output that gives it.
+        states: the output that returns each state, by the input that receives it in the next step.
         axes: the axis of each state along which sequences are stacked.
     """
 

@@ -1,4 +1,4 @@
-"""What a planted fault is, and what plants need to know of a model."""
+"""A planted fault, and the facts about a model that planting needs."""
 
 from __future__ import annotations
 

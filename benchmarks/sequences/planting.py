@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.sequences.runner import Array
 
 EFFECT = {"fp32": 0.25, "int8": 1.0}
-"""Largest error of a faulty engine, in standard deviations of an output, at the precision that it is judged by."""
+"""The smallest error that counts as an effect of a fault, in standard deviations of an output, by judged precision."""
 
 SEQUENCES = 6
 TRIES = 100

@@ -46,7 +46,7 @@ PACKAGES = Path(__file__).with_name("packages.txt")
 DTLN = "livekit/plugins/dtln/models/model_1.onnx"
 
 SPECTRUM = ("Conv", "Pow", "Pow_1", "Add", "Sqrt")
-"""The nodes of the spectrum, whose values span four decades: eight bits do not hold them, as ``hil diagnose`` found."""
+"""The nodes of the spectrum: ``hil diagnose`` named them, because their values span four decades, too many for INT8."""
 
 FOLDER = "silero_vad/data"
 TABLES = """

@@ -49,7 +49,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=table.TRIALS, help="simulated pairs a cell")
     parser.add_argument("--chains", type=int, default=1, help="chains side by side (default: %(default)s)")
     parser.add_argument("--only", choices=tuple(PARTS), help="only one part")
-    parser.add_argument("--work", type=Path, help="the folder of the sessions; a run in it that was ended is continued")
+    parser.add_argument("--work", type=Path, help="the folder of the sessions; an interrupted run in it is continued")
     parser.add_argument("--out", type=Path, help="the folder to write the results to")
     return parser.parse_args(arguments)
 

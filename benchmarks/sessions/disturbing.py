@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 Process = Callable[[], int | None]
 Disturb = Callable[[Process], AbstractContextManager[object]]
-"""Disturbs while its context is open; it gets a function that returns the process whose workers it may limit."""
+"""A function that returns a context, which disturbs the machine while it is open.
+
+Its argument is a function that returns the process whose workers may be limited."""
 
 BUSY = "import numpy\nwhile True:\n    numpy.ones((512, 512)) @ numpy.ones((512, 512))"
 SLICE = 0.002
-"""Seconds for which a limited process runs, and then does not."""
+"""Seconds for which a limited process alternately runs and is stopped."""
 
 
 @contextmanager

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 GENERATION, NAME = "jp62", "rover"
 BLINK = 0.25
-"""Seconds for which the throttle alert is active, and then is not."""
+"""Seconds for which the throttle alert is alternately active and inactive."""
 
 
 def rows(folder: Path, notify: Callable[[str], None]) -> list[dict[str, Any]]:
