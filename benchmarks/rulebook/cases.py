@@ -44,8 +44,8 @@ class Case:
         claims: it records PASSED whatever its rows are, as a run with a weaker rulebook would have done.
         older: it has the format from before policies had ``clean``.
         asked: the commit, run or target that ``hil gate`` requires, if any.
-        tighter: the robot has a stricter limit than the run; ``elsewhere``: it is not the judged machine.
-        unread: its contradictions are ignored when it is read, so that only the rule decides.
+        tighter: the robot has a stricter limit than the run; ``elsewhere``: the robot is not the judged machine.
+        unread: the reader ignores contradictions in the report, so that only the rule can reject it.
     """
 
     faults: tuple[str, ...]

@@ -51,7 +51,8 @@ ROBOTS = {
 LATER = frozenset({"age", "expiry", "signature", *ASKED})
 """Rules that depend on who judges and when; a run does not apply them."""
 BEFORE = frozenset({("run", "complete"), ("run", "totals"), ("verify", "complete"), ("attest", "complete")})
-"""Decided before any rule: a run counts its rows itself, and an incomplete report is never signed."""
+"""Pairs of a judge and a rule that cannot be tested, because the judge decides them before it applies any rule: a run
+counts its rows itself, and an incomplete report is never signed."""
 CONFIG = """
 [targets.rover]
 kind = "ssh"
@@ -221,7 +222,7 @@ class Placed:
         """Return why an opinion of ``name`` is weaker than the rulebook; empty if it is not."""
         broken = self.broken(name)
         if opinion.accepted and (broken or (self.case.claims and self.broken("run"))):
-            return f"lets through what breaks {', '.join(sorted(broken or self.broken('run')))}"
+            return f"accepts a report that breaks {', '.join(sorted(broken or self.broken('run')))}"
         unnamed = [rule for rule in sorted(broken - set(ROBOTS)) if opinion.asked.get(rule, True)]
         reached = bool(opinion.asked)
         return f"does not name {', '.join(unnamed)}" if reached and unnamed else ""

@@ -1,4 +1,4 @@
-"""Error rates of verdicts against a limit, and how often sampling until there is a verdict reaches one.
+"""Error rates of verdicts against a limit, and how often sampling reaches a verdict before its budget ends.
 
 It judges with ``hil.checks.latency.percentile``, as the suites do, and at the same interim analyses
 (``hil.stats.InterimAnalyses``). Amounts are samples, not seconds.

@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], FloatArray]
 
 SPREAD = 0.1
-"""Standard deviation of the Gaussian models, relative to their mean: 2 % of the 99th percentile is a quarter of it."""
+"""Standard deviation of the Gaussian models, relative to their mean: four times 2 % of their 99th percentile."""
 
 TAIL, SHARE = 0.8, 0.1
 """The log-normal tail's sigma of the logarithm, and its share of the median; p99 is 1.5 times the median."""

@@ -53,31 +53,31 @@ def statistics(samples: FloatArray) -> FloatArray:
 
 
 def benchmark_mean(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """Return what ``--benchmark-compare-fail=mean:5%`` of pytest-benchmark reports, from the means of one run each."""
+    """Return on which trials ``--benchmark-compare-fail=mean:5%`` of pytest-benchmark fails, by one mean a side."""
     return np.asarray(cand[:, 0, MEAN] > 1.05 * base[:, 0, MEAN])
 
 
 def plain_p99(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """Return whether the candidate's 99th percentile exceeds the base's by more than 5 %, with one run of each."""
+    """Return on which trials the candidate's 99th percentile exceeds the base's by more than 5 %, by one run a side."""
     return np.asarray(cand[:, 0, P99] > 1.05 * base[:, 0, P99])
 
 
 def asv_test(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """Return what asv's Mann-Whitney U test on the timings of two processes per side reports as slower."""
+    """Return on which trials asv's Mann-Whitney U test reports a slowdown, by the timings of two processes a side."""
     before, after = (_pooled(side) for side in (base, cand))
     p = mannwhitneyu(before, after, axis=1, method="asymptotic").pvalue
     return np.asarray((p < P_VALUE) & (np.median(after, axis=1) > np.median(before, axis=1)))
 
 
 def asv_factor(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """As ``asv_test``, but a slowdown counts only from the factor 1.1 that asv requires."""
+    """Return on which trials of ``asv_test`` the slowdown also exceeds the factor 1.1 that asv requires."""
     before, after = (_pooled(side) for side in (base, cand))
     larger = np.median(after, axis=1) > FACTOR * np.median(before, axis=1)
     return np.asarray(asv_test(base, cand).astype(np.bool_) & larger)
 
 
 def bencher(base: FloatArray, cand: FloatArray) -> FloatArray:
-    """Return what Bencher's ``t_test`` at 0.99 reports: a mean above Student's quantile from 30 earlier runs."""
+    """Return on which trials Bencher's ``t_test`` at 0.99 alerts: a mean above Student's quantile of 30 older runs."""
     before = base[:, :, MEAN]
     line = student.ppf(0.99, HISTORY - 1) * before.std(axis=1, ddof=1)
     return np.asarray(cand[:, 0, MEAN] > before.mean(axis=1) + line)
@@ -93,7 +93,7 @@ RULES: dict[str, Callable[[FloatArray, FloatArray], FloatArray]] = {
 
 
 def ours(base: FloatArray, cand: FloatArray, runs: int, *, either: bool) -> FloatArray:
-    """Return on which trials our rule reports worse, from ``runs`` runs of each side; with ``either`` also better."""
+    """Return on which trials our rule reports worse, by ``runs`` runs a side; with ``either``, worse or better."""
     called = {Change.WORSE, Change.BETTER} if either else {Change.WORSE}
     sides = zip(base[:, :runs, MEDIAN].tolist(), cand[:, :runs, MEDIAN].tolist(), strict=True)
     return np.array([judge_change(compare_runs([before], [after], noise=0.0)) in called for before, after in sides])

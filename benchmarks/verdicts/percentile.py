@@ -51,7 +51,7 @@ def drawn(noise: Noise, trials: int, n: int, seed: int, name: str) -> Iterator[F
 
 
 def coverage(trials: int, seed: int) -> list[Cell]:
-    """Return how often the bounds of each percentile hold, for the upper or lower bound, whichever fails more often."""
+    """Return how often a bound of each percentile holds; of the lower and the upper bound, the one that fails more."""
     cells = []
     for noise in MODELS:
         for n in SIZES:

@@ -96,7 +96,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def last_line(cells: Sequence[Cell]) -> str:
-    """Return how many cells meet their bar, and how many of these only by their bound."""
+    """Return, as a line, how many cells meet their bar, and how many of these only because their bound reaches it."""
     judged = [one for one in cells if one.met is not None]
     met = [one for one in judged if one.met]
     chance = sum(not one.outright for one in met)

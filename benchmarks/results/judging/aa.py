@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 AA_MODELS = ("digits", "arm")
 AA_ROUNDS, AA_PAIRS, AA_SIZE_PAIRS = 10, 9, 24
-"""Each round compares every model five times with itself and once with its slowed copy; set before the first run."""
+"""Rounds, pairs of a comparison, and pairs that measure the size of the slowdown; set before the first run.
+
+Each round compares every model five times with itself and once with its slowed copy."""
 
 ALARM_BAR, FOUND_BAR = 0.01, 0.95
 SLOWDOWN_BAR = 0.055
-"""The most that a nominal slowdown of 5 % may be."""
+"""The largest measured slowdown that is accepted for the nominal 5 %."""
 
 
 def aa_called(row: Row, *, paired: bool = True) -> str:

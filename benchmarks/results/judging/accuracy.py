@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 BUNDLED = ("arm", "digits", "scenes")
 FOREIGN, SOUND_KINDS, BROKEN_KINDS, SOUND, BROKEN = 6, 12, 16, 100, 150
-"""Least numbers: models of others, kinds of changes and of damage that count, verdicts on sound and broken engines."""
+"""The smallest numbers of third-party models, of kinds of sound changes and of damage that count, and of verdicts on
+sound and on broken engines."""
 
 SOUND_FAILED, INCONCLUSIVE = 0.03, 0.10
-"""The largest shares, where the kinds of outputs are declared as ``hil init`` proposes them."""
+"""The largest share of sound engines that fail, and of inconclusive engines, both with the kinds of ``hil init``."""
 
 
 def counted(rows: Sequence[Row], truth: str, judge: str, verdict: str) -> tuple[int, int]:
-    """Return how many engines of ``truth`` (empty: any) got ``verdict``, and how many engines of it there are."""
+    """Return how many engines whose truth is ``truth`` (empty: sound or broken) got ``verdict``, and how many exist."""
     those = [row for row in rows if row["truth"] in ({truth} if truth else {"sound", "broken"})]
     return sum(row["verdicts"][judge] == verdict for row in those), len(those)
 

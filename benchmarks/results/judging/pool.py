@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from benchmarks.results.judging.bars import Bar, Row
 
 BOARDS, SPEED_UP = 4, 3.5
-"""Boards of the speed, and how many times as fast as one of them they are together at least."""
+"""Number of boards of the part ``speed``, and how many times as fast as one board they must be."""
 
 COST, PAIRS = 2.0, 4
 """Seconds that a pool may add to a run on one board, and the fewest pairs of runs."""
 
 UNTIMED = ("contract", "parity", "property", "int8")
-"""Families of checks whose verdicts do not depend on the time that anything takes."""
+"""Families of checks whose verdicts do not depend on any duration."""
 
 LAB_BOARDS, RUNS = 20, 50
 """Boards and runs of the disturbed lab."""

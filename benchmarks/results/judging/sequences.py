@@ -21,7 +21,7 @@ REAL = ("silero", "frames", "dtln")
 PRECISIONS = ("fp32", "int8")
 CHECKS = ("sequence.teacher_forced", "sequence.free_running", "sequence.reset", "sequence.isolation")
 LONGEST = 180.0
-"""The seconds of the longest recording, at least."""
+"""The fewest seconds that the longest recording must last."""
 
 
 def planted(rows: Sequence[Row], *, whole: bool = True) -> list[Bar]:

@@ -18,7 +18,7 @@ PAIRS, SLOWDOWNS = 100, 10
 """Pairs of neighbouring sessions and comparisons with the slowed model; fixed before the first run."""
 
 THROTTLED = {"clock", "alert", "speed"}
-"""How a throttled session of a simulated board shows: by its limited clock, by an alert, or by its speed alone."""
+"""What reveals a throttled session of a simulated board: its limited clock, an alert, or only its speed."""
 
 FALSE_BAR, CONFOUNDED_BAR, PASSED_BAR, FOUND_BAR = 0.01, 0.95, 0.9, 0.8
 SIMULATED_CLAIM, SIMULATED_CELLS = "false changes of simulated sessions", 20
@@ -28,8 +28,8 @@ P50 = "latency.p50"
 def real(rows: Sequence[Row]) -> list[Bar]:
     """Return the bars of real sessions, with Clopper and Pearson's bounds, each one-sided at 95 %.
 
-    A pair with any row better or worse, whether it counts or not, is a false change, since all sessions of the chains
-    run the same code. A pair is confounded if p50 is, in each precision.
+    A pair with any row better or worse, required or not, is a false change, since all sessions of the chains run the
+    same code. A pair is confounded if p50 is confounded in every precision.
     """
     pairs = [row for row in rows if row["kind"] == "pair"]
     disturbed = [row for row in pairs if any(row["disturbed"])]
