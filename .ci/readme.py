@@ -1,7 +1,8 @@
-"""Prints a set-up command of the README, literally: ``python3 .ci/readme.py "main job"`` or ``… "tests"``.
+"""Print a set-up command of the README unchanged: ``python3 .ci/readme.py "main job"`` or ``… "tests"``.
 
-The README holds exactly two, each in the fenced block after ``<!-- setup: NAME -->``; it is what newcomers copy, so
-it is what continuous integration runs. Standard library only: it runs before anything is installed.
+The README holds exactly two, each in the fenced block after ``<!-- setup: NAME -->``. Continuous integration runs the
+printed commands, because newcomers copy them. This script uses only the standard library: it runs before anything is
+installed.
 """
 
 import re
@@ -15,7 +16,7 @@ BLOCK = re.compile(r"\s*^```(?:bash|console|sh|shell)\n(?P<text>.*?)^```$", re.M
 
 
 def commands(text: str) -> dict[str, str]:
-    """The set-up commands by name, without prompts; raises ValueError unless there are just those two."""
+    """Return the set-up commands by name, without prompts. Raise ``ValueError`` unless they are exactly ``NAMES``."""
     found = {}
     for marker in MARKER.finditer(text):
         block = BLOCK.match(text, marker.end())

@@ -3,7 +3,7 @@
 The two bundled models are run in fresh processes of the real agent. In total there are 100 comparisons of a model with
 itself (A/A) and 20 with a copy that has one more node and is about 5 % slower. The numbers were fixed beforehand, every
 comparison counts, and an error ends the benchmark without a result. A comparison has nine pairs, timed alternately
-(``hil.session.sampling.paired_timing``) and judged by ``hil.stats``: a change is called if it is significant at 99 %
+(``hil.session.sampling.paired_timing``) and judged by ``hil.stats``: a change is reported if it is significant at 99 %
 and larger than 1 %. For comparison, the same times are also judged without pairing, nine runs against nine. The true
 size of the slowdown is measured with separate pairs. The exit code is 1 if a bar is missed.
 """
@@ -52,7 +52,7 @@ data       = "{data}"
 
 
 def project(folder: Path) -> Config:
-    """Write and load a ``hil.toml`` with each bundled model, and its copy with an added node, ``MODEL-slowed``."""
+    """Write and load a ``hil.toml`` with each bundled model and its copy ``MODEL-slowed``, which has one more node."""
     text = SETTINGS.format(store=folder / "store")
     for model, operands in OPERANDS.items():
         data = ROOT / "examples" / model / "validation.npz"

@@ -1,4 +1,4 @@
-"""What the control costs, and whether it changes what it is beside: ``python -m benchmarks.control [--quick]``.
+"""The cost of the control, and its effect on the series timed with it: ``python -m benchmarks.control [--quick]``.
 
 Series with and without the control are timed alternately in one worker, AB BA AB …; each round has a fresh worker. A
 round's figure is the median ratio of neighbouring series, for p50 and p99. The benchmark's figure is the median of its

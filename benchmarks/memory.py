@@ -102,7 +102,7 @@ def watch(command: list[str], folder: Path) -> tuple[Peak, str]:
 
 
 def compared_samples(report: Path, output: str) -> int:
-    """Return the most samples that a parity row compared. Raise ``SystemExit`` unless every parity row passed."""
+    """Return the largest number of samples of a parity row. Raise ``SystemExit`` unless every parity row passed."""
     if not report.is_file():
         sys.exit(f"the run wrote no report, so its memory cannot be judged:\n{output}")
     rows = [row for row in json.loads(report.read_text(encoding="utf-8"))["checks"] if row["id"].startswith("parity.")]

@@ -6,7 +6,7 @@ layout alone may change its speed by some percent. They run alternately in short
 windows are a pair, and a pair's figure is the ratio of the two p50. Pairs cancel the load of other processes: where two
 processors share a core, other work can slow the loop down by a factor of 1.7 for about a second, which affects both
 windows. A round's figure is the median of its pairs, the benchmark's is the median of its rounds. The exit code is 1 if
-that is over the bar.
+the benchmark's figure is over the bar.
 """
 
 from __future__ import annotations

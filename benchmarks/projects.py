@@ -136,7 +136,7 @@ FULL = ("fp32", "tf32", "fp16", "int8")
 
 
 def head(python: str, board: str | None, store: Path | None) -> str:
-    """Return ``[targets.gpu]``, short measurements and a gate; with ``board`` it requires evidence of a device."""
+    """Return ``[targets.gpu]``, short measurements and a gate; with ``board`` the gate requires device evidence."""
     return HEAD.format(
         target=TARGET,
         python=json.dumps(python),

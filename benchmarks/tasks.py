@@ -19,11 +19,11 @@ from tests.docs.tutorial import ROOT, Reader, Step, steps
 BAR = 60.0
 """Seconds until the first verdict on a float model of 12 MB, with default measurements, on two idle cores."""
 TASKS = (
-    "a first verdict on a foreign model",
+    "a first verdict on a third-party model",
     "add real data",
     "add INT8",
     "find why INT8 fails",
-    "write and develop an own check",
+    "write and develop a check of your own",
     "gate in CI",
     "sign and verify",
     "add a board",

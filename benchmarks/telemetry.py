@@ -4,8 +4,8 @@ The bundled digits model is timed by the agent's own supervisor and worker, in s
 with and without the sampler. Ten times a second, the sampler reads the worker's memory, every file of a sysfs tree with
 as many sensors as an AGX Orin has, and the output of a tegrastats that prints a line every 100 ms. Two neighbouring
 windows of one worker are a pair, and a pair's figure is the ratio of the two p50. A round's figure is the median of its
-pairs, the benchmark's is the median of its rounds. The exit code is 1 if that is over the bar. ``--out FOLDER`` writes
-the result of a whole run to ``telemetry.json``.
+pairs, the benchmark's is the median of its rounds. The exit code is 1 if the benchmark's figure is over the bar.
+``--out FOLDER`` writes the result of a whole run to ``telemetry.json``.
 
 The tree consists of plain files. Reading a real sensor takes longer (a power meter is read over I2C, which needs no
 processor time but blocks the supervisor), and a real tegrastats does other work: only a board shows those costs.

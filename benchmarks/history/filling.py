@@ -25,7 +25,7 @@ RUNS_KEPT, PER_RUN = 20_000, 50
 AT_ONCE = 500
 MODELS, TARGETS = 20, 6
 RELEASES = ("4.6.1", "5.1.2", "5.1.5", "6.0", "6.1", "6.2", "6.2.1", "7.0", "7.1", "7.2")
-"""Each run has one target and one JetPack release, and measures two of the models."""
+"""The JetPack releases of the runs. Each run has one release and one target, and measures two of the models."""
 
 ROOT = Path("/")
 EMPTY: dict[str, Any] = {}

@@ -1,9 +1,9 @@
 """Claims about precision, judged on the ONNX file: ``python -m benchmarks.precision [--quick] [--out DIR]``.
 
-``wrong``: networks whose claimed precision is wrong in one way (``wrong.py``), and sound ones under each precision that
-they do not have; every claim must be found. ``sound``: networks as ModelOpt and ONNX Runtime quantize them
-(``networks.py``); none may be accused. Depth and width are drawn by seed. All of it is what files *declare*: it says
-nothing about what an engine executes, and never satisfies the limit ``in_precision``.
+``wrong``: networks whose claimed precision is wrong in one way (``wrong.py``), and sound networks under each precision
+that they do not have; every wrong claim must be detected. ``sound``: networks as ModelOpt and ONNX Runtime quantize
+them (``networks.py``); none may be accused. Depth and width are drawn by seed. Only what files *declare* is judged.
+That proves nothing about what an engine executes, and never satisfies the limit ``in_precision``.
 
 Where TensorRT-RTX is installed, its parser reads each network of the first draw, and the agent's rules judge the types
 of the parsed network; they may contradict no sound claim. No GPU is used. ``--quick`` is one draw and no result. The
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{bar['name']}: {results.figure_text(bar)}, {bar['sense']} {bar['limit']:g}")
     seen = [row for row in made if row["part"] == "wrong" and row["parsed"] is not None]
     alone = sum(str(row["parsed"]).startswith("contradicted") for row in seen)
-    print(f"wrong claims that the types of TensorRT-RTX's parsed network contradict alone: {alone} of {len(seen)}")
+    print(f"wrong claims that the types of TensorRT-RTX's parsed network suffice to contradict: {alone} of {len(seen)}")
     print(f"declared, not executed: {len(made)} claims in {time.monotonic() - began:.0f} s")
     if parsed.out is not None and not parsed.quick:
         print(results.write(parsed.out, document))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WARM, CACHED = 2, 5
 FRESH = (("cold", "fresh"), *[("warm", "fresh")] * WARM)
 KEPT = (("cold", "kept"), *[("warm", "kept")] * WARM)
-"""Builds after one more warm build in a fresh process, in that same process."""
+"""Builds in a process that has built before. It is started by one more warm build, which precedes them."""
 
 
 def timed_build(stage: Stage, agent: AgentClient, *, more: bool) -> tuple[BuiltEngine, float]:
