@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 OPSET = 13
-"""Newest opset of TensorRT 8.2 and of ONNX Runtime 1.10, what JetPack 4.6 has."""
+"""The newest opset of TensorRT 8.2 and of ONNX Runtime 1.10, the versions of JetPack 4.6."""
 
 IR_VERSION = 7
 """The IR version that came with opset 13 (onnx 1.8)."""
 
 
 def float_input(name: str, *shape: int | str) -> onnx.ValueInfoProto:
-    """A float32 graph input or output; a ``str`` is a dynamic dimension's name."""
+    """Return a float32 input or output of a graph; a ``str`` in ``shape`` names a dynamic dimension."""
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
 
 
 def content_digest(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes: the same content, however it was compressed."""
+    """Return the SHA-256 of the arrays' names, dtypes, shapes and bytes, which no compression of a file changes."""
     state = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -49,10 +49,12 @@ def write_model(  # noqa: PLR0913 - a graph has these parts
     weights: Mapping[str, npt.NDArray[np.float32] | npt.NDArray[np.int64]],
     provenance: Mapping[str, str],
 ) -> onnx.ModelProto:
-    """Write opset 13, IR 7, checked with shapes inferred; ``provenance`` goes into the metadata.
+    """Check the model with shape inference, write it to ``path`` with opset 13 and IR version 7, and return it.
+
+    ``provenance`` goes into the model's metadata.
 
     Raises:
-        onnx.checker.ValidationError: where nodes, names or shapes do not fit together.
+        onnx.checker.ValidationError: if nodes, names or shapes are inconsistent.
     """
     initializers = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in weights.items()]
     graph = helper.make_graph(list(nodes), path.parent.name, list(inputs), list(outputs), initializers)

@@ -35,7 +35,7 @@ MILLIMETRE = 1e-3
 
 
 def draw(count: int, rng: np.random.Generator) -> Arrays:
-    """Inputs ``joints`` (count, 6) in radians and ``tool`` (count, 3) in metres, uniform over the range."""
+    """Return inputs ``joints`` (count, 6) in radians and ``tool`` (count, 3) in metres, uniform over the range."""
     ticks = int(RANGE / ENCODER)
     steps = round(REACH / MILLIMETRE)
     joints = np.round(HOME / ENCODER) + rng.integers(-ticks, ticks + 1, (count, 6))
@@ -44,13 +44,13 @@ def draw(count: int, rng: np.random.Generator) -> Arrays:
 
 
 def truth(inputs: Arrays) -> Arrays:
-    """What the network should answer: ``position`` (n, 3) in metres and ``rotation`` (n, 6)."""
+    """Return the outputs that the network should give: ``position`` (n, 3) in metres and ``rotation`` (n, 6)."""
     position, rotation = forward(inputs["joints"], inputs["tool"])
     return {"position": position.astype(np.float32), "rotation": to_six(rotation).astype(np.float32)}
 
 
 def split() -> dict[str, Arrays]:
-    """The inputs of each part, drawn together. Raise ``ValueError`` if two samples are equal."""
+    """Return the inputs of each part, drawn together. Raise ``ValueError`` if two samples are equal."""
     rng = np.random.default_rng(SEED)
     inputs = draw(sum(COUNTS.values()), rng)
     rows = np.concatenate([inputs["joints"], inputs["tool"]], axis=1)

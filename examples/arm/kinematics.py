@@ -26,7 +26,7 @@ ALPHA = np.array([0.5, 0.0, 0.0, 0.5, -0.5, 0.0]) * np.pi
 
 
 def link(theta: Floats, index: int) -> Floats:
-    """Transform (n, 4, 4) over joint ``index`` at angles ``theta`` (n,) in radians.
+    """Return the transforms (n, 4, 4) across joint ``index`` at its angles ``theta`` (n,) in radians.
 
     Rot_z(theta) Trans_z(d) Trans_x(a) Rot_x(alpha): Denavit and Hartenberg, 1955.
     """
@@ -41,7 +41,7 @@ def link(theta: Floats, index: int) -> Floats:
 
 
 def forward(joints: npt.ArrayLike, tool: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Pose of the tool's tip in the base frame.
+    """Return the pose of the tool's tip in the base frame.
 
     Args:
         joints: angles in radians, shape (n, 6).
@@ -60,17 +60,17 @@ def forward(joints: npt.ArrayLike, tool: npt.ArrayLike) -> tuple[Floats, Floats]
 
 
 def to_six(rotation: Floats) -> Floats:
-    """First two columns of rotation matrices (n, 3, 3), one after the other, shape (n, 6).
+    """Return the first two columns of rotation matrices (n, 3, 3), one after the other, shape (n, 6).
 
-    Continuous over all rotations, which quaternions and Euler angles are not, so that a network can
-    learn it without a jump: Zhou et al., "On the Continuity of Rotation Representations in Neural
+    Unlike quaternions and Euler angles, these six numbers are continuous over all rotations, which a
+    network learns more easily: Zhou et al., "On the Continuity of Rotation Representations in Neural
     Networks", CVPR 2019.
     """
     return np.concatenate([rotation[:, :, 0], rotation[:, :, 1]], axis=1)
 
 
 def from_six(six: npt.ArrayLike) -> Floats:
-    """Rotation matrices (n, 3, 3) from six numbers (n, 6) by Gram-Schmidt; inverse of ``to_six``.
+    """Return rotation matrices (n, 3, 3) from six numbers (n, 6) by Gram-Schmidt; inverse of ``to_six``.
 
     The two vectors must not be parallel, but need not be orthonormal.
     """
@@ -82,7 +82,7 @@ def from_six(six: npt.ArrayLike) -> Floats:
 
 
 def angle_between(left: Floats, right: Floats) -> Floats:
-    """Angle in radians of the rotation from ``left`` to ``right``, both (n, 3, 3); shape (n,)."""
+    """Return the angle in radians, shape (n,), of the rotation from ``left`` to ``right``, both (n, 3, 3)."""
     trace = np.einsum("nij,nij->n", left, right)
     angle: Floats = np.arccos(np.clip((trace - 1) / 2, -1, 1))
     return angle

@@ -1,8 +1,8 @@
 """Trains the arm's network and writes ``model.onnx``: ``python -m examples.arm.train``.
 
 Needs PyTorch, and about two minutes on two cores. ``--holdout 4000`` trains without the last 4,000
-training samples and prints the errors on those: this is how the settings below were chosen, before
-the validation data was looked at.
+training samples and prints the errors on those samples. The settings below were chosen in this way,
+without the validation data.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ torch: Any = import_module("torch")
 
 
 def network() -> Any:
-    """Position and rotation (n, 9) from features (n, 15): three hidden layers with ReLU.
+    """Return the network from features (n, 15) to position and rotation (n, 9): three hidden layers with ReLU.
 
     SiLU halves the error in FP32, but has a larger error in INT8.
     """
@@ -55,7 +55,7 @@ def network() -> Any:
 
 
 def features(inputs: Arrays) -> npt.NDArray[np.float32]:
-    """What the graph computes first: sines, cosines and the tool in units of ``REACH``; (n, 15)."""
+    """Return the features (n, 15) that the graph computes first: sines, cosines, and the tool in units of ``REACH``."""
     joints = inputs["joints"]
     return np.concatenate([np.sin(joints), np.cos(joints), inputs["tool"] / np.float32(REACH)], axis=1)
 
@@ -81,14 +81,14 @@ def train(inputs: Arrays) -> Any:
 
 
 def errors(answer: Arrays, expected: Arrays) -> tuple[float, float]:
-    """Mean distance in millimetres and mean angle in degrees between two sets of poses."""
+    """Return the mean distance in millimetres and the mean angle in degrees between two sets of poses."""
     distance = np.linalg.norm(answer["position"] - expected["position"], axis=1)
     angle = angle_between(from_six(answer["rotation"]), from_six(expected["rotation"]))
     return float(distance.mean() * 1e3), float(np.degrees(angle).mean())
 
 
 def predict(model: Any, inputs: Arrays) -> Arrays:
-    """The trained network's ``position`` (n, 3) in metres and ``rotation`` (n, 6)."""
+    """Return the trained network's ``position`` (n, 3) in metres and ``rotation`` (n, 6)."""
     with torch.no_grad():
         values = model(torch.from_numpy(features(inputs))).numpy()
     return {"position": values[:, :3], "rotation": values[:, 3:]}
@@ -133,7 +133,7 @@ def export(model: Any, path: Path, provenance: dict[str, str]) -> None:
 def main() -> None:
     """Train, print the errors, and write the model unless samples were held out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--holdout", type=int, default=0, help="training samples to leave out and judge by")
+    parser.add_argument("--holdout", type=int, default=0, help="number of samples to evaluate on instead of training")
     holdout = parser.parse_args().holdout
     with np.load(HERE / "train.npz", allow_pickle=False) as data:
         inputs = {name: data[name] for name in ("joints", "tool")}

@@ -25,9 +25,9 @@ WHITE = 16
 
 
 def load() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """All distinct digits: images float32 (n, 1, 8, 8) in 0..1 and labels int64 (n,).
+    """Return all distinct digits: images float32 (n, 1, 8, 8) in 0..1 and labels int64 (n,).
 
-    Identical images are kept once, so that no split can share one with another.
+    Of identical images, only one is kept, so that no two splits can share an image.
     """
     # Named at run time: a development dependency without type hints.
     digits = import_module("sklearn.datasets").load_digits()
@@ -38,7 +38,7 @@ def load() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
 
 
 def split() -> dict[str, Arrays]:
-    """``calibration``, ``validation`` and ``train``: disjoint parts of one seeded shuffle."""
+    """Return ``calibration``, ``validation`` and ``train``: disjoint parts of one seeded shuffle."""
     images, labels = load()
     order = np.random.default_rng(SEED).permutation(len(images))
     parts = np.split(order, [CALIBRATION, CALIBRATION + VALIDATION])

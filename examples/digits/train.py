@@ -1,8 +1,8 @@
 """Trains the digit classifier and writes ``model.onnx``: ``python -m examples.digits.train``.
 
 Needs PyTorch and scikit-learn, and about half a minute on two cores. ``--holdout 200`` trains without the
-last 200 training samples and prints the accuracy on those: this is how the settings below were chosen,
-before the validation data was looked at.
+last 200 training samples and prints the accuracy on those samples. The settings below were chosen in this
+way, without the validation data.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ torch: Any = import_module("torch")
 
 
 def network() -> Any:
-    """Three convolutions and a linear layer, ReLU between; about 77,000 weights."""
+    """Return three convolutions and a linear layer with ReLU between them; about 77,000 weights."""
     nn = torch.nn
     return nn.Sequential(
         nn.Conv2d(1, 64, 3, padding=1),
@@ -55,7 +55,7 @@ def network() -> Any:
 
 
 def shifted(images: Images, rng: np.random.Generator) -> Images:
-    """Each image moved by at most one pixel in each direction, with black at the edge."""
+    """Return each image moved by at most one pixel in each direction, with black at the edge."""
     count, _, height, width = images.shape
     padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
     down, right = rng.integers(0, 3, (2, count))
@@ -89,7 +89,7 @@ def train(images: Images, labels: Labels) -> Any:
 
 
 def accuracy(model: Any, images: Images, labels: Labels) -> float:
-    """Share of images whose highest score is their label's."""
+    """Return the share of images whose highest score is that of their label."""
     with torch.no_grad():
         guesses = model(torch.from_numpy(images)).argmax(1).numpy()
     return float(np.mean(guesses == labels))
@@ -134,7 +134,7 @@ def export(model: Any, path: Path, provenance: dict[str, str]) -> None:
 def main() -> None:
     """Train, print the accuracy, and write the model unless samples were held out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--holdout", type=int, default=0, help="training samples to leave out and judge by")
+    parser.add_argument("--holdout", type=int, default=0, help="number of samples to evaluate on instead of training")
     holdout = parser.parse_args().holdout
     with np.load(HERE / "train.npz", allow_pickle=False) as data:
         images, labels = data["image"], data["labels"]

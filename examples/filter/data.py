@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 RATE = 100.0
-"""Steps a second."""
+"""Steps per second."""
 
 COUNTS = {"train": (1024, 300), "validation": (10, 250), "calibration": (4, 200)}
-"""Sequences of each part, and their steps."""
+"""Number of sequences of each part, and number of steps of each sequence."""
 
 SEEDS = {"train": 1, "validation": 2, "calibration": 3}
 WAVES = 4
@@ -38,7 +38,7 @@ FREQUENCIES = (0.05, 0.8)
 """Lowest and highest frequency of a wave in Hz."""
 
 ENCODER = 1 / 4096
-"""Turns a count: a 12-bit absolute encoder."""
+"""Turns per count of a 12-bit absolute encoder."""
 
 ENCODER_NOISE = 2.0
 """Standard deviation of a reading in counts."""
@@ -62,13 +62,13 @@ MASSES = np.array([3.7, 8.4, 2.3, 1.2, 1.2, 0.2])
 """Mass of each link in kg, here at its far end: about those of a UR5."""
 
 LOAD = 3.0
-"""Largest mass in kg that the gripper holds; each sequence has its own, which the estimator is not given."""
+"""Largest mass in kg that the gripper holds. The mass varies by sequence, and the estimator does not receive it."""
 
 GRAVITY = 9.81
 
 
 def motions(sequences: int, steps: int, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
-    """Positions in rad, velocities in rad/s and accelerations in rad/s², each (sequences, steps, 6).
+    """Return positions in rad, velocities in rad/s and accelerations in rad/s², each (sequences, steps, 6).
 
     Positions stay within ``RANGE`` of ``HOME``, and most sequences begin in motion.
     """
@@ -85,7 +85,7 @@ def motions(sequences: int, steps: int, rng: np.random.Generator) -> tuple[Float
 
 
 def weight(position: Floats, load: Floats) -> Floats:
-    """Torque in Nm that holds the arm against gravity, (n, 6), at ``position`` (n, 6) with ``load`` (n,) in kg."""
+    """Return the torque in Nm (n, 6) that holds the arm at ``position`` (n, 6) in rad with ``load`` (n,) in kg."""
     pose = np.broadcast_to(np.eye(4), (len(position), 4, 4))
     axes, origins = [], []
     for index in range(6):
@@ -103,7 +103,7 @@ def weight(position: Floats, load: Floats) -> Floats:
 
 
 def draw(sequences: int, steps: int, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
-    """Readings and truth of as many sequences.
+    """Return readings and truth of ``sequences`` random motions.
 
     Returns:
         ``encoder`` in turns and ``torque`` in Nm; ``position`` in rad and ``velocity`` in rad/s. Each array is
@@ -127,12 +127,12 @@ def _single(arrays: dict[str, Floats]) -> Arrays:
 
 
 def part(name: str) -> tuple[Arrays, Arrays]:
-    """Readings and truth of ``train``, ``validation`` or ``calibration``."""
+    """Return readings and truth of the part ``train``, ``validation`` or ``calibration``, as ``draw`` does."""
     return draw(*COUNTS[name], np.random.default_rng(SEEDS[name]))
 
 
 def training() -> Iterator[Arrays]:
-    """Readings that the network was trained on, one step of one sequence at a time: (1, 6) each."""
+    """Yield the readings that the network was trained on, one step of one sequence at a time: arrays (1, 6)."""
     readings, _ = part("train")
     for sequence in range(COUNTS["train"][0]):
         for step in range(COUNTS["train"][1]):

@@ -1,7 +1,7 @@
 """Trains the state estimator and writes ``model.onnx``: ``python -m examples.filter.train``.
 
 Needs PyTorch, and a few minutes. ``--holdout 128`` trains without the last 128 training sequences and prints the errors
-on those: this is how the settings below were chosen, before the validation data was looked at.
+on those sequences. The settings below were chosen in this way, without the validation data.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ PULL = 20.0
 EPOCHS = 20
 BATCH = 128
 WINDOW = 75
-"""Steps after which a gradient is computed; the state goes on into the next window."""
+"""Steps after which a gradient is computed; the next window begins with the state at the end of this one."""
 
 RATE_OF_LEARNING = 5e-3
 UNITS = {"position": 2e-3, "velocity": 5e-2}
-"""An error of one unit in the loss: rad, rad/s."""
+"""The errors that count as one unit in the loss, in rad and rad/s."""
 
 SETTLED = 50
-"""Steps after which the errors are stated: an estimator begins with nothing."""
+"""Steps that the errors leave out, because the estimator begins without an estimate."""
 
 # Named at run time: training alone needs it, so it is not a dependency of the project.
 torch: Any = import_module("torch")
 
 
 def network() -> Any:
-    """The layers of a gated recurrent unit (Cho et al., 2014) and its two heads, by name."""
+    """Return the layers of a gated recurrent unit (Cho et al., 2014) and its two heads, by name."""
     nn = torch.nn
     layers = {
         "gates": nn.Linear(24 + MEMORY, 2 * MEMORY),
@@ -72,10 +72,10 @@ def network() -> Any:
 
 
 def step(model: Any, readings: tuple[Any, Any], states: tuple[Any, Any]) -> tuple[Any, Any]:
-    """One step: ``encoder`` and ``torque`` (n, 6), ``estimate`` (n, 12) and ``memory`` to the next states.
+    """Return the next ``estimate`` (n, 12) and ``memory`` from ``encoder`` and ``torque`` (n, 6) and the states before.
 
-    ``estimate`` is position relative to ``HOME``, and velocity. It is predicted, and corrected by the difference to the
-    reading with gains that the network chooses at each step, as a Kalman filter does.
+    ``estimate`` is position relative to ``HOME``, and velocity. As in a Kalman filter, each step predicts the estimate
+    and corrects it by the difference to the reading, with gains that the network chooses.
     """
     (encoder, torque), (estimate, memory) = readings, states
     before, speed = estimate.split(6, dim=1)
@@ -93,7 +93,7 @@ def step(model: Any, readings: tuple[Any, Any], states: tuple[Any, Any]) -> tupl
 
 
 def begin(sequences: int) -> tuple[Any, Any]:
-    """The states where a sequence begins: zeros."""
+    """Return the states at the start of a sequence: zeros."""
     return torch.zeros(sequences, 12), torch.zeros(sequences, MEMORY)
 
 
@@ -132,7 +132,7 @@ def train(readings: Arrays, truth: Arrays) -> Any:
 
 
 def estimates(model: Any, readings: Arrays) -> Arrays:
-    """The trained network's ``position`` and ``velocity``, each (sequences, steps, 6)."""
+    """Return the trained network's ``position`` in rad and ``velocity`` in rad/s, each (sequences, steps, 6)."""
     given = [torch.from_numpy(readings[name]) for name in ("encoder", "torque")]
     states, made = begin(len(given[0])), []
     with torch.no_grad():
@@ -144,14 +144,14 @@ def estimates(model: Any, readings: Arrays) -> Arrays:
 
 
 def errors(answer: Arrays, truth: Arrays) -> tuple[float, float]:
-    """RMS errors of position in mrad and of velocity in mrad/s, once the estimator has settled."""
+    """Return the RMS errors of position in mrad and of velocity in mrad/s, without the first ``SETTLED`` steps."""
     differences = [answer[name][:, SETTLED:] - truth[name][:, SETTLED:] for name in ("position", "velocity")]
     position, velocity = (1e3 * float(np.sqrt(np.mean(np.square(one, dtype=np.float64)))) for one in differences)
     return position, velocity
 
 
 def measured(readings: Arrays) -> Arrays:
-    """The state without an estimator: the encoder's position, and its change since the previous step."""
+    """Return position and velocity without an estimator: the encoder's reading, and its change since the last step."""
     position = readings["encoder"] * np.float32(2 * np.pi)
     return {"position": position, "velocity": np.diff(position, axis=1, prepend=position[:, :1]) * np.float32(RATE)}
 
@@ -193,7 +193,7 @@ def export(model: Any, path: Path, provenance: dict[str, str]) -> None:
 
 
 def _nodes() -> list[Any]:
-    """The nodes of ``step``; a node is called like its first output."""
+    """Return the nodes of ``step``; each node has the name of its first output."""
     steps: tuple[tuple[str, list[str], list[str], dict[str, Any]], ...] = (
         ("Split", ["estimate", "halves"], ["before", "speed"], {"axis": 1}),
         ("Mul", ["speed", "period"], ["travelled"], {}),
@@ -236,7 +236,7 @@ def _nodes() -> list[Any]:
 def main() -> None:
     """Train, print the errors, and write the model unless sequences were held out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--holdout", type=int, default=0, help="training sequences to leave out and judge by")
+    parser.add_argument("--holdout", type=int, default=0, help="number of sequences to evaluate on instead of training")
     holdout = parser.parse_args().holdout
     readings, truth = part("train")
     kept = len(readings["encoder"]) - holdout

@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 DIGITS = HERE.parent / "digits"
 SIZE = 48
-"""Pixels of a scene, each way."""
+"""Width and height of a scene in pixels."""
 
 GLYPHS = (12, 20)
-"""Smallest and largest side of a digit's square in pixels, its margins among them."""
+"""Smallest and largest side of a digit's square in pixels, including its margins."""
 
 MOST = 4
-"""Digits of a scene at most; there is at least one."""
+"""The most digits of a scene; the fewest is one."""
 
 LEVELS = 16
-"""Grey levels, those of the scanned digits."""
+"""Number of steps of grey, as in the scanned digits."""
 
 INK = 0.25
-"""What counts as ink: paper between is not a part of the box."""
+"""Pixels above this value are ink; a digit's box encloses exactly its ink."""
 
 SEEDS = {"train": 1, "validation": 2, "calibration": 3}
 VALIDATION, CALIBRATION, TRAINING = 320, 128, 3000
@@ -43,22 +43,23 @@ _TRIES = 50
 
 
 def digits(part: str) -> tuple[Images, npt.NDArray[np.int64]]:
-    """Images (n, 8, 8) and labels (n,) of that part of the digits, which shares none with the others."""
+    """Return images (n, 8, 8) and labels (n,) of one part of the digits; the parts have no digit in common."""
     with np.load(DIGITS / f"{part}.npz", allow_pickle=False) as file:
         return file["image"][:, 0], file["labels"]
 
 
 def scenes(part: str, count: int, seed: int | None = None, held_out: int = 0) -> dict[str, npt.NDArray[np.float32]]:
-    """``image`` (count, 1, 48, 48) in 0 to 1 and ``labels`` (count, 4, 5): x1 y1 x2 y2 class, -1 where there is none.
+    """Return ``image`` (count, 1, 48, 48) in 0..1 and ``labels`` (count, 4, 5): x1, y1, x2, y2 in pixels, and class.
 
-    ``held_out`` leaves out the part's last digits, as many; if negative it leaves out all others.
+    Rows of ``labels`` without a digit are -1. If ``held_out`` is positive, the part's last ``held_out`` digits are left
+    out; if it is negative, only the last ``-held_out`` digits are used.
     """
     made = list(_composed(part, count, seed, held_out))
     return {"image": np.stack([image for image, _ in made]), "labels": np.stack([boxes for _, boxes in made])}
 
 
 def training() -> Iterator[dict[str, npt.NDArray[np.float32]]]:
-    """The scenes of the first epoch of training, one at a time."""
+    """Yield the scenes of the first epoch of training, one at a time."""
     for image, labels in _composed("train", TRAINING):
         yield {"image": image, "labels": labels}
 
@@ -95,7 +96,7 @@ def _scene(random: np.random.Generator, glyphs: Images, classes: npt.NDArray[np.
 
 
 def enlarged(glyph: Images, side: int) -> Images:
-    """A square image as one of ``side`` pixels, bilinear, in the digits' own grey levels."""
+    """Return a square image enlarged bilinearly to ``side`` pixels, rounded to the grey levels of the digits."""
     low, share = _between(len(glyph), side)
     rows = glyph[low] * (1 - share) + glyph[low + 1] * share
     both = rows[:, low] * (1 - share.T) + rows[:, low + 1] * share.T
@@ -104,7 +105,7 @@ def enlarged(glyph: Images, side: int) -> Images:
 
 @cache
 def _between(pixels: int, side: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """For each new pixel: the old pixel before it, shape (side,), and the weight of the next one, shape (side, 1)."""
+    """Return each new pixel's preceding old pixel, shape (side,), and the next old pixel's weight, shape (side, 1)."""
     at = np.clip((np.arange(side) + 0.5) * pixels / side - 0.5, 0, pixels - 1)
     low = np.minimum(at.astype(np.int64), pixels - 2)
     return low, (at - low)[:, None]

@@ -1,7 +1,7 @@
 """Trains the detector of digits and writes ``model.onnx``: ``python -m examples.scenes.train``.
 
-Needs PyTorch, and a few minutes. ``--holdout`` judges by scenes of another seed composed of the training
-digits' last 200, which then are left out of training: so the settings were chosen, never on the validation scenes.
+Needs PyTorch, and a few minutes. ``--holdout 200`` trains without the last 200 training digits and prints the mAP
+on scenes composed of those digits. The settings below were chosen in this way, without the validation scenes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ WIDTH = 32
 STRIDE = 4
 CELLS = SIZE // STRIDE
 LARGEST = 24.0
-"""Pixels that a box can have each way."""
+"""Largest width and height of a box in pixels."""
 
 EPOCHS = 36
 BATCH = 32
 RATE = 3e-3
 CLASSES = 10
 FOCUS = 2.0
-"""Gamma of the focal loss (Lin et al., ICCV 2017): nearly all cells have nothing in them."""
+"""Gamma of the focal loss (Lin et al., ICCV 2017), which is used because nearly all cells are empty."""
 
 CONVOLUTIONS = {"conv1": 0, "conv2": 2, "conv3": 4, "conv4": 6, "conv5": 8, "conv6": 10, "head": 12}
 """Position of each convolution in ``network``."""
@@ -45,7 +45,10 @@ torch: Any = import_module("torch")
 
 
 def network() -> Any:
-    """Images (n, 1, 48, 48) to a map (n, 14, 12, 12): where the box of a cell is, how large, and of which class."""
+    """Return the network from images (n, 1, 48, 48) to maps (n, 14, 12, 12).
+
+    The 14 values of a cell are the place of its box (2), its size (2) and the logits of its class (10).
+    """
     nn = torch.nn
     layers: list[Any] = []
     width = 1
@@ -58,13 +61,13 @@ def network() -> Any:
 
 
 def grid() -> npt.NDArray[np.float32]:
-    """Column and row of each cell, (144, 2), row by row."""
+    """Return column and row of each cell, shape (144, 2), row by row."""
     rows, columns = np.divmod(np.arange(CELLS * CELLS), CELLS)
     return np.stack([columns, rows], axis=1).astype(np.float32)
 
 
 def targets(labels: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:
-    """For each cell: its class as one of ten (n, 144, 10), its box (n, 144, 4), and whether it has one (n, 144)."""
+    """Return each cell's class as one of ten (n, 144, 10), its box (n, 144, 4), and whether it has a box (n, 144)."""
     classes = np.zeros((len(labels), CELLS * CELLS, CLASSES), np.float32)
     boxes = np.zeros((len(labels), CELLS * CELLS, 4), np.float32)
     for image, rows in enumerate(labels):
@@ -76,7 +79,7 @@ def targets(labels: npt.NDArray[np.float32]) -> tuple[Any, Any, Any]:
 
 
 def decoded(maps: Any) -> tuple[Any, Any]:
-    """Boxes (n, 144, 4) as corners in pixels, and logits of the classes (n, 144, 10)."""
+    """Return boxes (n, 144, 4) as corners in pixels, and logits of the classes (n, 144, 10), from ``maps``."""
     rows = maps.permute(0, 2, 3, 1).reshape(len(maps), CELLS * CELLS, -1)
     middle = (torch.sigmoid(rows[..., :2]) + torch.from_numpy(grid())) * STRIDE
     half = torch.sigmoid(rows[..., 2:4]) * (LARGEST / 2)
@@ -84,7 +87,7 @@ def decoded(maps: Any) -> tuple[Any, Any]:
 
 
 def loss_of(maps: Any, labels: npt.NDArray[np.float32]) -> Any:
-    """Focal loss of all cells' classes and the distance of the boxes' corners, by digit."""
+    """Return the sum of the classes' focal loss and the distance of the boxes' corners, divided by the digits."""
     classes, boxes, there = targets(labels)
     ours, logits = decoded(maps)
     chance = torch.sigmoid(logits)
@@ -154,7 +157,7 @@ def export(model: Any, path: Path, provenance: dict[str, str]) -> None:
 
 
 def _decoding() -> list[Any]:
-    """From the map to corners and scores, as ``decoded`` does it."""
+    """Return the nodes that compute corners and scores from the map, as ``decoded`` does."""
     steps: tuple[tuple[str, list[str], list[str], dict[str, Any]], ...] = (
         ("Transpose", ["head"], ["cells"], {"perm": [0, 2, 3, 1]}),
         ("Reshape", ["cells", "rows"], ["table"], {}),
@@ -173,7 +176,7 @@ def _decoding() -> list[Any]:
 
 
 def average_precision(path: Path, arrays: dict[str, Any]) -> float:
-    """COCO's mAP of the exported file, as the project scores it."""
+    """Return COCO's mAP of the exported file for the scenes ``arrays``, computed with hil's own metric."""
     from onnxruntime import InferenceSession
 
     from hil.config.spec import DetectionSpec
@@ -191,7 +194,7 @@ def average_precision(path: Path, arrays: dict[str, Any]) -> float:
 def main() -> None:
     """Train, print mAP, and write the model unless digits were held out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--holdout", type=int, default=0, help="training digits to leave out and judge by")
+    parser.add_argument("--holdout", type=int, default=0, help="number of digits to evaluate on instead of training")
     holdout = parser.parse_args().holdout
     model = train(TRAINING, holdout)
     first = scenes("train", TRAINING)
