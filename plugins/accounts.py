@@ -125,7 +125,7 @@ class Accounts:
         """Enter one result of the test ``nodeid``, or list it in ``rejected``; raises nothing.
 
         ``own`` is whether the test is an own test (``OwnTest``). A second test's result for a row is rejected, but
-        replaces the first result if it is worse. Of a row without a limit, the last result counts.
+        replaces the first result if it is worse. For a row without a limit, only the last result is kept.
         """
         result = outcome.result
         planned = self.plan.by_key()
@@ -175,7 +175,10 @@ class Accounts:
         return [*results, *(result.model_copy(update={"test": tests[result.key]}) for result in own)]
 
     def _lacks_result(self, test: OwnTest) -> bool:
-        """Return whether an own test gave no result, although ``hil.checks.json`` lists no check of it either."""
+        """Return whether an own test needs a row for its missing result.
+
+        That is so if the test gave no result, and no check in ``hil.checks.json`` already has a row for this test.
+        """
         if test.why:
             function = test.nodeid.split("[")[0]
             return all(listed.split("[")[0] != function for listed in self.plan.own_tests)

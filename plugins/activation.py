@@ -40,7 +40,7 @@ def add_suites(config: pytest.Config) -> None:
 def _is_copy(suites: Path, folder: Path) -> bool:
     """Return whether ``folder`` is a copy of ``suites``, such as a clone of hil's repository.
 
-    One file of both is compared.
+    Only ``test_contract.py`` is compared.
     """
     installed, other = suites / "test_contract.py", folder / "test_contract.py"
     return other.is_file() and other.read_bytes() == installed.read_bytes()

@@ -60,8 +60,8 @@ def check(run: RunState) -> None:
 def append(run: RunState, report: Report, code: int) -> int:
     """Add the written report to the history, and return the run's exit code.
 
-    It is ``code`` or that of an error here, whichever comes first in ``PRECEDENCE``. If the default history cannot be
-    created, that is only a note. The report of a selection is not added.
+    After an error, it is ``code`` or the error's exit code, whichever comes first in ``PRECEDENCE``. If the default
+    history does not exist and cannot be created, the run only gets a note. The report of a selection is not added.
     """
     location = None if run.selection else place(run)
     if location is None:

@@ -158,7 +158,7 @@ def case_of(item: pytest.Item) -> Case | None:
 def estimate_of(run: RunState) -> str | None:
     """Return as one line how long the collected tests are estimated to take, for ``--collect-only``.
 
-    Return ``None`` in any other run, without rows, with a problem, and with ``-q``.
+    Return ``None`` without ``--collect-only`` or with ``-q``, and if the tests have no rows or the run has a problem.
     """
     config = run.pytest_config
     if not config.option.collectonly or run.config is None or run.problem is not None or config.get_verbosity() < 0:

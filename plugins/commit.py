@@ -47,8 +47,8 @@ class Commit:
     def combined(self, later: Commit) -> Commit:
         """Return this state of a run combined with a ``later`` one of the same run.
 
-        It is dirty if either is dirty, otherwise unknown if either is unknown. If the two commits differ, all fields
-        are unknown.
+        The result is dirty if either state is dirty, and otherwise unknown if either state is unknown. If the two
+        commits differ, all fields are unknown.
         """
         if self.sha != later.sha:
             return Commit()

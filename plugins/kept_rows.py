@@ -1,4 +1,4 @@
-"""Keep what a run judged, also if it is killed: its incomplete report is rewritten while it runs."""
+"""Keep the judged rows even if the run is killed: its incomplete report is rewritten while it runs."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """With ``-n auto`` start as many workers as the target can have boards; if it is one board, xdist decides."""
+    """Return, for ``-n auto``, how many boards the target can have; ``None`` for one machine, so that xdist decides."""
     if not config.getoption("hil_target", None):
         return None
     from hil.plugins.pools.open_pool import workers_for_all

@@ -92,7 +92,7 @@ class HilRun(RunState):
     def _baseline(self) -> Baseline | None:
         """Return the baseline, or ``None`` without ``--hil-baseline``.
 
-        A worker gets it from the controller. It is empty if there is no test.
+        An xdist worker gets the baseline from the controller. The baseline is empty if pytest runs no test.
         """
         ref: str | None = self.pytest_config.getoption("hil_baseline", None)
         if ref is None:

@@ -29,7 +29,7 @@ SUITES = "hil.suites"
 VALUES = {"keyword": "-k", "markexpr": "-m", "deselect": "--deselect", "ignore": "--ignore"}
 VALUES |= {"ignore_glob": "--ignore-glob"}
 FLAGS = {"lf": "--lf", "stepwise": "--sw", "stepwise_skip": "--sw-skip"}
-"""pytest's options that leave tests out, by ``dest`` name, as they are shown."""
+"""The shown spelling of pytest's options that leave tests out, by ``dest`` name."""
 HELP = {"-h", "--help"}
 """Arguments that are left out when the command line is parsed here: parsing them would print pytest's help."""
 LONGEST = 120

@@ -66,7 +66,11 @@ def _nature(board: BoardUsed) -> list[tuple[str, Any]]:
 
 
 def with_calibration(run: RunState, report: Report) -> Report:
-    """Return the report with ``target.boards_differ``, if the history has a calibration of all boards that it names."""
+    """Return the report with ``target.boards_differ`` from the history's calibrations of all boards of the report.
+
+    Return the report unchanged if it has fewer than two boards, if a board has no serial number, or if there is no
+    usable history.
+    """
     serials = {board.serial or "" for board in report.target.boards.values() if board.facts}
     location = add_to_history.place(run)
     if len(serials) < 2 or "" in serials or location is None:

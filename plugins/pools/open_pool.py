@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 ALONE = "run"
 """The name under which a run without pytest-xdist takes its board from the pool."""
 SPLITS = (
-    "--dist={} may give the checks of one model to different boards, and they belong on one: on target {!r}: omit "
-    "--dist, and the models are distributed"
+    "--dist={} may give the checks of one model to different boards, but they must stay on one: on target {!r}: omit "
+    "--dist, and whole models are distributed"
 )
 ELSEWHERE = "--tx {}: the workers of a pool run on this machine: on target {!r}: write -n instead"
 
@@ -50,9 +50,10 @@ def check_distribution(run: RunState) -> None:
 
 
 def workers_for_all(config: pytest.Config) -> int | None:
-    """Return how many boards the run's target can have, for ``-n auto``; ``None`` if it is one board.
+    """Return how many boards the run's target can have, for ``-n auto``; ``None`` if it is one machine.
 
-    A lab without ``at_most`` is asked for its places. Also ``None`` if this fails or ``hil.toml`` is wrong.
+    For a lab without ``at_most``, the lab's places are counted. Return ``None`` also if that fails, or if ``hil.toml``
+    has mistakes.
     """
     name = config.getoption("hil_target")
     try:
@@ -83,8 +84,8 @@ def open_pool(run: RunState, config: Config, wanted: int) -> Pool:
 def board_request(run: RunState, config: Config) -> dict[str, Any]:
     """Return the fields of the session's ``Request`` about the board; empty for a target that is one machine.
 
-    If no board can be reached, ``unreachable`` is the reason; for any other reason, raise ``LabError`` or
-    ``UserError``.
+    If no board can be reached, the field ``unreachable`` has the reason. If there is no board for another reason, raise
+    ``LabError`` or ``UserError``.
     """
     if not is_pool(run):
         return {}
