@@ -71,7 +71,7 @@ def plan(*, quick: bool) -> list[tuple[str, str, int]]:
 
 
 def measure(session: Session, comparisons: list[tuple[str, str, int]]) -> list[dict[str, Any]]:
-    """Return a row for each comparison with all its pairs: both p50 in seconds and their ratio."""
+    """Return a row for each comparison. Each pair of a row has the two p50 in seconds and their ratio."""
     rows = []
     began = time.monotonic()
     for number, (model, kind, pairs) in enumerate(comparisons, 1):

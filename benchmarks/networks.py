@@ -119,9 +119,9 @@ def network(name: str) -> Any:
 
 
 def export(name: str, folder: Path) -> Path:
-    """Write ``NAME.onnx``, and its two data sets, and return the model's path.
+    """Write ``NAME.onnx`` and its two data sets, and return the model's path.
 
-    ``detector`` is NudeNet's, from its package; the others have random weights, input ``x`` and output ``y``.
+    ``detector`` is copied from the package NudeNet. The others have random weights, input ``x`` and output ``y``.
     """
     if name == DETECTOR:
         return _detector(folder)

@@ -46,7 +46,7 @@ def parametrize(metafunc: pytest.Metafunc, plan: Plan, config: Config | None, st
     """Parametrize a test with the cases of its marker or fixtures; a case's id is e.g. ``digits-int8``.
 
     For an own test (see ``OwnTest``), ``states`` gets the excluded cases, or why there is no case. Raise ``UserError``
-    for a check, model or precision in a marker that does not exist.
+    if a marker names a check, model or precision that does not exist.
     """
     marker = metafunc.definition.get_closest_marker("hil")
     names = set(metafunc.fixturenames)

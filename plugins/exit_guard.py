@@ -68,7 +68,8 @@ def _unconfigure(config: pytest.Config) -> SystemExit | None:
 def _code(config: pytest.Config, code: object) -> object:
     """Return the exit code of a hil run that pytest ended with ``code``.
 
-    If ``code`` is 0, it is the code of the accounts, or 1 if pytest ended before they decided.
+    A ``code`` other than 0 stays. Instead of 0, return the code of the accounts, or 1 if pytest ended before the
+    accounts had a code.
     """
     if code != 0 or config.stash.get(activation.DECIDED, None) == 0:
         return code

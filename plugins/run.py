@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 GOOD = (Verdict.PASSED, Verdict.WARNED)
 FEWEST_SPREAD = 2
 NOTHING_TO_SPREAD = (
-    "--hil-over spreads the runs of fresh processes over a time, and this run has only one: add --hil-runs=7, or omit "
-    "--hil-over"
+    "--hil-over spreads the runs of --hil-runs over a time, but each engine is timed in one run: add --hil-runs=7, or "
+    "omit --hil-over"
 )
 FOREIGN_TARGET = (
     "--target belongs to another plugin or conftest of this project, so hil has no target: use --hil-target=NAME"
@@ -46,7 +46,7 @@ class HilRun(RunState):
 
     @cached_property
     def kept_rows(self) -> KeptRows:
-        """What writes the judged rows to the incomplete report while the run lasts."""
+        """The writer of the judged rows to the incomplete report while the run lasts."""
         return KeptRows(self)
 
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""Damage to a model's inputs and outputs, by nodes within its graph. ``None``: the model has nothing of that kind."""
+"""Damage to a model's inputs and outputs, by nodes within its graph; ``None`` if the model has nothing to damage."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def with_weights(model: onnx.ModelProto, values: Arrays) -> onnx.ModelProto:
 
 
 def layers(model: onnx.ModelProto, kinds: Sequence[str] = LAYERS) -> list[tuple[int, onnx.NodeProto, NDArray[Any]]]:
-    """Return the nodes of ``kinds`` whose second input is a weight, each with its place and its weight."""
+    """Return place, node and weight of each node of ``kinds`` whose second input is a weight."""
     known = weights(model)
     return [
         (place, node, known[node.input[1]])

@@ -200,4 +200,6 @@ SOUND: Mapping[str, tuple[str, Change]] = {
     "int8, half of these layers": ("int8", _int8_of_half),
     "int8, all operators": ("int8", lambda case, _: case.in_int8(layout="onnxruntime")),
 }
-"""The sound changes by name, each with the precision whose tolerances it is judged by. ``None``: nothing to change."""
+"""The sound changes by name, each with the precision whose tolerances apply to the changed model.
+
+A change returns ``None`` if the model has nothing to change."""

@@ -220,7 +220,7 @@ def judge(drawn: Drawn, engine: engines.Engine) -> dict[str, Any]:
 
 
 def stands(precision: Any, expected: Feeds, obtained: Feeds) -> bool:
-    """Return whether outputs do not fail at the default tolerances; their names are those of ``expected``."""
+    """Return whether the outputs in ``obtained`` that ``expected`` names do not fail at the default tolerances."""
     comparison = Comparison(precision)
     comparison.update(list(expected.items()), [(name, obtained[name]) for name in expected])
     return comparison.judge().verdict is not Verdict.FAILED

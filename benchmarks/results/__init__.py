@@ -91,7 +91,7 @@ def write(folder: Path, document: Result) -> Path:
 
 
 def problems(document: Mapping[str, Any]) -> list[str]:
-    """Return where a result differs from what its rows give, or is based on an incomplete run."""
+    """Return a message for each way in which a result differs from its rows, or is no result of a complete run."""
     wrong = []
     if not COMMIT.fullmatch(document["commit"]):
         wrong.append(f"commit {document['commit']!r} is not a git hash")
@@ -102,7 +102,7 @@ def problems(document: Mapping[str, Any]) -> list[str]:
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         return [*wrong, f"the rows cannot be judged: {type(error).__name__}: {error}"]
     if [bar["name"] for bar in computed] != [bar["name"] for bar in document["bars"]]:
-        return [*wrong, "the bars that the rows give are not those of the file"]
+        return [*wrong, "the file has other bars than those that follow from its rows"]
     wrong += [
         f"{ours['name']}: {key} is {theirs.get(key)}, the rows give {ours[key]}"
         for ours, theirs in zip(computed, document["bars"], strict=True)

@@ -219,7 +219,7 @@ FAULTS: Mapping[str, Callable[[Recurrent, Rng], Planted | None]] = {
     "weight scaled": graph_faults.weight_scaled,
     "outputs exchanged": graph_faults.outputs_exchanged,
 }
-"""The kinds of faults, by name; ``None``: the model has nothing of the kind."""
+"""The kinds of faults, by name. A function returns ``None`` if the model does not allow its kind of fault."""
 
 INT8 = ("clipped", "clipped in the graph")
 """Kinds that are judged by the tolerances of INT8; others by those of FP32."""

@@ -248,4 +248,6 @@ SOUND: Mapping[str, tuple[str, Change]] = {
     "weights in bf16": ("bf16", _rounded(ml_dtypes.bfloat16)),
     "weights in 8 bits": ("int8", _eight_bits),
 }
-"""The sound changes by name, each with the precision whose tolerances it is judged by. ``None``: nothing to change."""
+"""The sound changes by name, each with the precision whose tolerances apply to the changed model.
+
+A change returns ``None`` if the model has nothing to change."""

@@ -1,6 +1,6 @@
 """Keeps the report of an earlier run, in case this run cannot begin because another one holds the target.
 
-In a pipeline (see ``selection``) nothing is restored.
+In CI, and with ``--hil-gate``, nothing is kept or restored.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EARLIER: pytest.StashKey[dict[Path, bytes]] = pytest.StashKey()
 def keep(run: RunState) -> None:
     """Remember the files of the earlier report before this run replaces them.
 
-    Do nothing in a pipeline, in an xdist worker, and in every call of a run after the first.
+    Do nothing in CI, with ``--hil-gate``, in an xdist worker, and in every call of a run after the first.
     """
     config = run.pytest_config
     gated = WITHOUT_VALUE in read(config).options or any(os.environ.get(name) for name in CI)

@@ -27,7 +27,7 @@ CHANGED = "hil_boards_changed"
 
 
 class PoolController:
-    """A pytest plugin for a controller whose target is several boards; it is the ``Boards`` of the scheduling."""
+    """A pytest plugin for a controller whose target is several boards; implements ``Boards`` for the scheduling."""
 
     leases: Leases
 

@@ -28,7 +28,7 @@ SPLITS = (
     "--dist={} may give the checks of one model to different boards, but they must stay on one: on target {!r}: omit "
     "--dist, and whole models are distributed"
 )
-ELSEWHERE = "--tx {}: the workers of a pool run on this machine: on target {!r}: write -n instead"
+ELSEWHERE = "--tx {}: the workers of a pool run on this machine: on target {!r}: use -n instead"
 
 
 def is_pool(run: RunState) -> bool:

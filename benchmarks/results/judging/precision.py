@@ -37,7 +37,7 @@ def judge(rows: Sequence[Row]) -> list[Bar]:
 
 
 def _whole(rows: Sequence[Row], part: str, count: int, draws: int) -> list[Row]:
-    """Return the rows of a part; none if a case is missing or occurs twice."""
+    """Return the rows of a part; an empty list if a case is missing or occurs twice."""
     mine = [row for row in rows if row["part"] == part]
     keys = {(row["name"], row["claimed"], row["draw"]) for row in mine}
     return mine if len(mine) == len(keys) == count * draws else []
