@@ -32,7 +32,7 @@ class Truth(NamedTuple):
     Attributes:
         answers: returns the answer to each sample.
         changed: returns which share of one answer, from 0 to 1, differs in another one.
-        telling: returns the share of answers that are not trivial.
+        telling: returns the share of answers that are not trivial; for classes 0 if one class is too common, else 1.
     """
 
     answers: Callable[[Outputs], Sequence[Any]]
@@ -148,7 +148,10 @@ def text(output: str) -> Truth:
 
 
 def vector() -> Truth:
-    """Return the truth of all components of all outputs together; their ranges are those of the first outputs read."""
+    """Return the truth of all components of all outputs together.
+
+    The first call of ``answers`` determines the components' ranges, so it must read the reference's outputs.
+    """
     ranges: list[NDArray[Any]] = []
 
     def answers(outputs: Outputs) -> list[NDArray[Any]]:

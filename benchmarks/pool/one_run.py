@@ -64,11 +64,11 @@ class Worker:
         self.queue += indices
 
     def shutdown(self) -> None:
-        """End after the tests that are left."""
+        """End after the tests that remain in the queue."""
         self.shutting_down = True
 
     def step(self) -> str:
-        """Do the next action. Return ``"ended"``, ``"lost"`` or ``"killed"`` if the worker ended that way."""
+        """Do the next action. Return how the worker ended (``"ended"``, ``"lost"``, ``"killed"``); ``""`` if it goes on."""
         if not self.queue:
             return "ended" if self.shutting_down else ""
         if self._until is None:

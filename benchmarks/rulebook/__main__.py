@@ -71,7 +71,7 @@ def compare(made: Iterable[judges.Placed]) -> tuple[list[str], int]:
         # A later judge only gets reports that the earlier one accepted, and must not accept more.
         order = [judge for judge in judges.JUDGES if opinions[judge].accepted]
         if "run" not in order and order and not placed.case.asked:
-            weaker.append(f"{', '.join(order)}, {placed.case}: the run refused it")
+            weaker.append(f"{', '.join(order)}, {placed.case}: accepts a report that the run rejected")
         good += order == list(judges.JUDGES)
     return weaker, good
 

@@ -30,7 +30,7 @@ CLAIMS[ALARM_CLAIM] = (len(FOUND) * (_NOISES + len(timings.BETWEEN) - 1), ALARMS
 CLAIMS[SESSION_CLAIM] = (2, ALARMS, "at most")
 PROMISES = len(FOUND) * _NOISES
 CALIBRATED = 20_000
-"""Number of runs from which the planner's standard deviation is estimated; so many that its error is negligible."""
+"""Number of runs from which the planner's standard deviation is estimated, enough for a negligible error."""
 
 SESSIONS, SESSION_SD = 40, 0.005
 """Sessions of five runs in a calibration of 20 comparisons, and the standard deviation between sessions."""

@@ -27,7 +27,7 @@ OFF = (-0.05, -0.02, 0.02, 0.05)
 """Relative distance of the limit from the percentile of the whole series."""
 
 SLIGHT = 0.02
-"""A drift that would need years of such series to reach a limit twice as high; its rate has no bar."""
+"""A drift so slow that a limit twice as high would be reached only after years of such series; it has no bar."""
 
 OPEN_BAR = 0.95
 OPEN_CLAIM = "no verdict on what drifts"

@@ -32,7 +32,7 @@ def aa_called(row: Row, *, paired: bool = True) -> str:
 
 
 def judge(rows: Sequence[Row]) -> list[Bar]:
-    """Return false alarms among all A/A comparisons, slowdowns found, and the true size of the slowdowns.
+    """Return bars for false alarms among all A/A comparisons, slowdowns found, and the measured size of the slowdowns.
 
     A change reported in either direction is a false alarm. Bounds of a share are one-sided at 95 %.
     """

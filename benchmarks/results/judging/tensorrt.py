@@ -49,7 +49,7 @@ def pair_ratio(row: Row, clock: str) -> float:
 
 
 def honesty(rows: Sequence[Row]) -> list[Bar]:
-    """Return how far our p50 is from a bare loop's, for each CUDA binding with and without a CUDA graph."""
+    """Return bars for our p50 relative to a bare loop's, for each CUDA binding with and without a CUDA graph."""
     bars = []
     for binding in ("ctypes", "pycuda"):
         for graph in (False, True):
@@ -65,7 +65,7 @@ def honesty(rows: Sequence[Row]) -> list[Bar]:
 
 
 def provision(rows: Sequence[Row]) -> list[Bar]:
-    """Return what the timing cache and the engine cache save.
+    """Return bars for the time that the timing cache and the engine cache save.
 
     A timing cache can only save time within TensorRT's build itself. The time that the host waits for a session's first
     engine includes the start of TensorRT's builder, which takes equally long with and without a cache. Later engines of
@@ -124,7 +124,7 @@ def streams(rows: Sequence[Row]) -> list[Bar]:
 
 
 def leak(rows: Sequence[Row]) -> list[Bar]:
-    """Return the most that device memory can have grown: the upper end of the slope's interval."""
+    """Return bars for the largest plausible growth of device memory: the upper end of the slope's interval."""
     bars = []
     for what, binding, required, per, unit in (
         ("inferences", "", INFERENCES, 1000, "KiB/1,000 inferences"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def judge(claims: Claims, rows: Sequence[Row]) -> list[Bar]:
-    """Return the worst cell of each claim; the bar is missed if the cell's bound does not reach it."""
+    """Return a bar for each claim from its worst cell; the bar is missed if the cell's bound does not reach it."""
     return [
         _worst(name, cells, limit, sense, [row for row in rows if row["claim"] == name])
         for name, (cells, limit, sense) in claims.items()
