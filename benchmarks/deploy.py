@@ -54,7 +54,7 @@ def board_at(folder: Path) -> SimulatedBoard:
 
 
 def judge_on(project: Path, board: SimulatedBoard) -> None:
-    """Create a project in the folder ``project`` and judge it on the board."""
+    """Create a project in the folder ``project`` and judge it on the board. Raise ``SystemExit`` unless it passes."""
     project.mkdir()
     ran = BoardProject.make(project, board).run("--hil-gate", timeout=300)
     if ran.code:
@@ -74,7 +74,7 @@ def fleet_at(folder: Path, board: SimulatedBoard, project: Path | None) -> Fleet
 
 
 def length_of(fleet: Fleet) -> float:
-    """Return the duration in seconds of a deployment without a fault: the longest of a few."""
+    """Return the longest duration in seconds of some deployments without a fault. Raise ``SystemExit`` if one fails."""
     durations = []
     for number in range(FIRST):
         fleet.mood("well", f"first {number}")

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 FAMILIES = ("parity.", "int8.")
 TIMED = frozenset({"int8.speedup"})
-"""Rows that are a ratio of times, and are not compared."""
+"""Checks whose rows are not compared, because their figures are ratios of times."""
 
 LEFT_OUT: Mapping[tuple[str, ...], str] = {
-    ("measurement", "environment"): "digest of the machine's state, of which free memory and clocks are part",
+    ("measurement", "environment"): "digest of the machine's state, which includes free memory and clocks",
 }
 """Fields of a row that may differ, and why."""
 

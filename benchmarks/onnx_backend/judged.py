@@ -46,7 +46,7 @@ BFLOAT16 = 2.0**-6
 """The relative tolerance of ONNX's own rule for bfloat16: two units in the last place."""
 
 NOTHING = "has no finite element to compare"
-"""Words of parity's reason for an output that is empty or has no finite element: parity does not pass it."""
+"""Words of parity's reason when it fails an output that is empty or has no finite element."""
 
 GROUPS = (
     (r"is a (sequence|optional|map|sparse tensor), not a tensor", "an input or output is a {}"),

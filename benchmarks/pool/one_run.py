@@ -68,7 +68,7 @@ class Worker:
         self.shutting_down = True
 
     def step(self) -> str:
-        """Do the next action. Return how the worker ended (``"ended"``, ``"lost"``, ``"killed"``); ``""`` if it goes on."""
+        """Do the next action. Return ``"ended"``, ``"lost"`` or ``"killed"`` if the worker ended, else ``""``."""
         if not self.queue:
             return "ended" if self.shutting_down else ""
         if self._until is None:

@@ -35,8 +35,8 @@ RUNS = 7
 """Runs of a session of the chain, ``--hil-runs``."""
 
 ROUND = (*("",) * 3, "neighbour", *("",) * 5, "limit", *("",) * 2)
-"""The disturbances of successive sessions, again and again: one of six. A third of the pairs of neighbours is therefore
-disturbed, on one side only."""
+"""The disturbances of successive sessions, repeated in this order. One session in six is disturbed, so a third of the
+pairs of neighbours is disturbed, on one side only."""
 
 OPERANDS = 11
 """Constants in the added node of the slowed model: about 5 % of the time of an inference on our machine."""
