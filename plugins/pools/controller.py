@@ -122,7 +122,7 @@ class PoolController:
                 self.run.progress(f"{error}: falling back ({choice}), which never counts as {self.run.target}")
 
     def give(self, node: Any) -> bool:
-        """Give a worker without a board one, or the reason for the fallback; return whether the worker may get tests.
+        """Give the worker a board or the reason for the fallback, if it has neither; return whether it may get tests.
 
         Return false if no board is free now, and for a worker whose board was lost.
         """
