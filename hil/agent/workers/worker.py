@@ -110,8 +110,7 @@ class Worker(Measuring):
             return {"error": Failure(failure.ENGINE, "memory ran out", "use a smaller batch").reply()}
         except ImportError as problem:
             what = "%s cannot load the libraries that run an engine: %s" % (sys.executable, failure.short(problem))
-            advice = "run `hil doctor` to see the command that fixes this"
-            return {"error": Failure(failure.MISSING, what, advice).reply()}
+            return {"error": Failure(failure.MISSING, what, "run `hil doctor`: it shows the fix").reply()}
         except Exception as problem:  # noqa: BLE001 - whatever a runtime raises is an answer
             what = "%s in the worker: %s" % (type(problem).__name__, failure.short(problem))
             return {"error": Failure(failure.INTERNAL, what, "report this as a bug, with the report's log").reply()}
