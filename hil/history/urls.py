@@ -36,7 +36,7 @@ NOT_SHOWN = "***"
 
 
 def shown_url(url: str) -> str:
-    """Return the URL with only driver, host and database; ``***`` if these cannot be told apart from a password."""
+    """Return the URL with only driver, host and database; ``***`` if these cannot be distinguished from a password."""
     parts = _PARTS.fullmatch(url)
     if parts is None:
         return NOT_SHOWN

@@ -91,7 +91,7 @@ def read(sys_root: str, why: Dict[str, str], privileged: Optional[Mapping[str, A
     """Return ``{"gpu": {"min", "max", "cur", "governor"}, "emc": …, "policy0": …}``, clocks in Hz.
 
     ``emc``, the memory's clock, also has ``cap`` (see ``emc_cap``). Unreadable parts are left out, unreadable values
-    are None. ``why`` gets the reason for each part that is left out, and for each ``min`` and ``max`` that is None.
+    are None. ``why`` gets the reason for each missing part, and for each ``min`` and ``max`` with the value None.
     ``privileged`` is what the root helper has read (None: nothing).
     """
     by_part: Dict[str, Any] = {}
