@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from hil.checks.slices import Slices
 from hil.dtypes import is_finite, is_float
+from hil.stats.mask_values import MASK, largest_unmasked, same_masks
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]
@@ -19,12 +20,6 @@ IntArray = npt.NDArray[np.int64]
 
 LISTED = 5
 """How many of the worst elements are recorded."""
-
-MASK = 1e4
-"""The smallest magnitude of a mask, such as -1e9 for scores that must not count. It would be the scale of its slice."""
-
-_FAR = 100.0  # a mask is at least this multiple of all other magnitudes
-_EQUAL = 0.01  # the relative difference up to which both sides have the same mask
 
 _MATRIX = 2  # rank of the outputs that have a top1_agreement
 
@@ -46,8 +41,8 @@ class Numbers:
 
     ``error``, ``signal`` and ``candidate`` are the sums of squares of the difference, the reference and the engine;
     ``dot`` is the sum of reference times engine. ``largest`` is the reference's largest magnitude. Of ``ranked`` rows
-    of class scores, ``agreed`` have the same best class. ``unmasked`` is the reference's largest magnitude below
-    ``MASK``. ``bare`` are the slices without the elements that are a mask on both sides, ``None`` if there are none.
+    of class scores, ``agreed`` have the same best class. ``unmasked`` is the reference's largest magnitude without
+    masks. ``bare`` are the slices without the elements that are a mask on both sides, ``None`` if there are none.
     """
 
     elements: int = 0
@@ -85,31 +80,20 @@ class Numbers:
             error = np.where(ours != theirs, _error(x, y, ours.dtype), 0.0)
             self._accumulate(x, y, error, numbers)
             self._list(x, y, error, numbers, shape[batched:])
-            masked = self._masked(x, y)
-            if self.bare is None and masked.any():
+            masked = same_masks(x, y, self.unmasked)
+            if self.bare is None and masked is not None:
                 self.bare = deepcopy(self.slices)
             kept = None if complete else keep.reshape(reference.shape)
             full = x.reshape(reference.shape), y.reshape(reference.shape)
             self.slices.add(*full, kept, numbers, batched=batched)
             if self.bare is not None:
-                rest, other = (np.where(masked, 0.0, side).reshape(reference.shape) for side in (x, y))
-                self.bare.add(rest, other, (keep & ~masked).reshape(reference.shape), numbers, batched=batched)
+                left = keep if masked is None else keep & ~masked
+                rest, other = (np.where(left, side, 0.0).reshape(reference.shape) for side in (x, y))
+                self.bare.add(rest, other, left.reshape(reference.shape), numbers, batched=batched)
+            self.unmasked = self.largest if self.largest < MASK else largest_unmasked(x, self.unmasked)
         if len(shape) == _MATRIX and ours.shape[1] > 1:
             self.agreed += int((x.argmax(axis=1) == y.argmax(axis=1)).sum())
             self.ranked += len(numbers)
-
-    def _masked(self, x: FloatArray, y: FloatArray) -> npt.NDArray[np.bool_]:
-        """Return which elements are a mask on both sides."""
-        if self.largest < MASK:
-            self.unmasked = self.largest
-            return np.zeros(x.shape, np.bool_)
-        size = np.abs(x)
-        large = size >= MASK
-        self.unmasked = max(self.unmasked, float(size.max(initial=0.0, where=~large)))
-        least = float(size.min(initial=math.inf, where=large))
-        if not self.unmasked or least < _FAR * self.unmasked:
-            return np.zeros(x.shape, np.bool_)
-        return np.asarray(large & (np.abs(x - y) <= _EQUAL * size))
 
     def _accumulate(self, x: FloatArray, y: FloatArray, error: FloatArray, numbers: IntArray) -> None:
         self.max_abs = float(np.fmax(self.max_abs, error.max()))

@@ -15,6 +15,7 @@ from hil.checks.tolerances import DRAWN, Tolerance, Where, merge, somewhere
 from hil.checks.verdicts import failed, inconclusive, judged
 from hil.dtypes import is_finite, is_float
 from hil.results import Judgement, Measurement, Verdict
+from hil.stats.mask_values import largest_unmasked, same_masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -113,9 +114,10 @@ def difference(  # noqa: PLR0913 - both sides and the parts of their tolerance
     """Return, as text, the first difference between engine and reference that is not allowed; empty without one.
 
     Names, dtypes, shapes and the places of NaN and infinity must be equal, and values within ``max_rel`` and
-    ``max_abs``. ``max_rel`` is relative to the output's largest magnitude, in the batch or in ``scales``, whichever is
-    larger. ``rounding`` returns, by output, the error that rounding to ``precision`` causes in the reference itself; a
-    default ``max_rel`` below ``ROUNDED`` times this error is raised to it.
+    ``max_abs``; without ``max_abs``, equal masks count as equal. ``max_rel`` is relative to the output's largest
+    magnitude without masks, in the batch or in ``scales``, whichever is larger. ``rounding`` returns, by output, the
+    error that rounding to ``precision`` causes in the reference itself; a default ``max_rel`` below ``ROUNDED`` times
+    this error is raised to it.
     """
     if wrong := _other_names(engine, [name for name, _ in reference]):
         return wrong
@@ -150,17 +152,26 @@ def _difference(  # noqa: PLR0913, PLR0917 - as ``difference``
         bounds = {"max_rel": Tolerance("max_rel", DRAWN[precision], "default")} | bounds
     left, right = ours.astype(np.float64), theirs.astype(np.float64)
     both = np.isfinite(left) & np.isfinite(right)
+    known = scales.get(name, 0.0)
     if not (both | (np.isnan(left) & np.isnan(right)) | (left == right)).all():
         return f"output {name!r} is not finite where the reference is, or the other way round"
-    apart = float(np.abs(left[both] - right[both]).max(initial=0.0))
-    scale = max(float(np.abs(left[both]).max(initial=0.0)), scales.get(name, 0.0))
+    left, right = left[both], right[both]
+    apart, scale = _apart(left, right, known), largest_unmasked(left, known)
     relative = {"max_rel": scale, "max_abs": 1.0}
     allowed = {key: bounds[key].value * unit for key, unit in relative.items() if key in bounds}
+    if "max_abs" in allowed:  # which the config states: also of masks
+        apart = float(np.abs(left - right).max(initial=0.0))
     if "max_rel" in bounds and bounds["max_rel"].key is None and apart > allowed["max_rel"]:
         allowed["max_rel"] = max(allowed["max_rel"], ROUNDED * rounding().get(name, 0.0))
     if allowed and apart > (most := min(allowed.values())):
         return f"output {name!r} differs by {apart:.3g} at a scale of {scale:.3g}; {most:.3g} is allowed"
     return ""
+
+
+def _apart(one: Array, other: Array, scale: float) -> float:
+    """Return the largest difference, without equal masks. NaN if one is NaN."""
+    masked = same_masks(one, other, scale) if np.isfinite(one).all() and np.isfinite(other).all() else None
+    return float(np.abs(one - other).max(initial=0.0, where=True if masked is None else ~masked))
 
 
 def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) -> str:
@@ -220,8 +231,8 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
                 continue
             return f"output {name!r} of one sample changes its shape with the other samples of its batch"
         one, other = (np.take(array, same, axis).astype(np.float64) for array in (ours, theirs))
-        apart = float(np.abs(one - other).max(initial=0.0))
-        scale = max(float(np.abs(one).max(initial=0.0)), scales.get(name, 0.0))
+        apart = _apart(one, other, scales.get(name, 0.0))
+        scale = largest_unmasked(one, scales.get(name, 0.0))
         allowed = ROUNDING[precision] * scale if is_float(ours.dtype) else 0.0
         if not apart <= allowed:
             changes = f"output {name!r} of one sample changes by {apart:.3g} with the other samples of its batch"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.dtypes import is_float
+from hil.stats.mask_values import same_masks
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,7 +27,7 @@ def error(expected: Array, obtained: Array) -> float:
 
     For floats, it is the largest root mean square (RMS) error of the whole tensor or of a channel, relative to the RMS
     of ``expected``, or of the channel if that is larger. It is infinite if the shapes differ, or if NaN and infinite
-    elements are not at the same places in both.
+    elements are not at the same places in both. Masks that both have are left out.
     """
     if expected.shape != obtained.shape:
         return math.inf
@@ -40,6 +41,9 @@ def error(expected: Array, obtained: Array) -> float:
         if not np.isfinite(y[finite]).all() or not np.array_equal(x[~finite], y[~finite], equal_nan=True):
             return math.inf
         x, y = np.where(finite, x, 0), np.where(finite, y, 0)
+    masked = same_masks(x, y)
+    if masked is not None:
+        x, y = np.where(masked, 0, x), np.where(masked, 0, y)
     powers = mean_squares(np.multiply(x, x, dtype=np.float64))
     errors = np.asarray(np.subtract(y, x, dtype=np.float64))
     errors *= errors
@@ -85,6 +89,9 @@ def slice_error(expected: Array, obtained: Array, least: float = 0.01) -> float:
     x, y = np.array(expected, np.float64), np.array(obtained, np.float64)
     finite = np.isfinite(x)
     x[~finite] = y[~finite] = 0.0
+    masked = same_masks(x, y)
+    if masked is not None:
+        x[masked] = y[masked] = 0.0
     rms, spread = np.sqrt(((y - x) ** 2).mean(axis=others)), x.std(axis=others)
     if not spread.size or not spread.max() > TINY:
         return whole

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from hil.agent.runtimes.onnxruntime import open_session
 from hil.onnx_files.host_run import run_on_host
+from hil.stats.mask_values import masks
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -82,8 +83,8 @@ class RoundingErrors:
         """Return for each FP32 output the largest root mean square error of an element, over ``RUNS`` runs.
 
         ``reference`` has the outputs for ``feeds`` without rounding. ``key`` identifies both: for a known key, the
-        earlier result is returned. Elements that are not finite count as exact. The result is empty if a copy of the
-        model with rounding does not run.
+        earlier result is returned. Elements that are not finite, and masks, count as exact. The result is empty if a
+        copy of the model with rounding does not run.
         """
         if key not in self._known:
             try:
@@ -108,4 +109,8 @@ def _errors(session: Any, reference: Outputs, feeds: Feeds) -> dict[str, float]:
         for name, made in zip(exact, run_on_host(session, list(exact), feeds), strict=True):
             both = np.isfinite(made) & np.isfinite(exact[name])
             sums[name] += np.square(np.subtract(made, exact[name], where=both, out=np.zeros(exact[name].shape)))
+    for name, array in exact.items():
+        masked = masks(np.where(np.isfinite(array), array, 0.0))
+        if masked is not None:
+            sums[name][masked] = 0.0
     return {name: float(np.sqrt(total.max(initial=0.0) / RUNS)) for name, total in sums.items()}

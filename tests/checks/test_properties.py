@@ -55,6 +55,16 @@ def test_any_difference_is_reported(engine: list[tuple[str, np.ndarray]], named:
     assert named in difference(_y(HALF), engine, {}, "fp32")
 
 
+def test_a_mask_is_not_the_scale_of_an_output() -> None:
+    """Beside masks of -1e9, scores are compared by their own scale, and masks of rounding size differ by nothing."""
+    ours = np.array([[0.5, -1e9, 0.25]], np.float32)
+    assert not difference(_y(ours), _y(ours * np.float32(1 + 1e-6)), {}, "fp32")
+    for theirs in ([[0.5, -1e9, 0.2]], [[0.5, 0.1, 0.25]], [[-1e9, -1e9, 0.25]]):
+        assert "differs by" in difference(_y(ours), _y(np.array(theirs, np.float32)), {"y": 1.0}, "fp32")
+    strict = TolerancesSpec(max_abs=1.0)
+    assert "differs by" in difference(_y(ours), _y(ours * np.float32(1 + 1e-6)), {}, "fp32", strict)
+
+
 def test_the_order_of_the_outputs_does_not_matter() -> None:
     """A runtime may list the outputs in an order unlike the file's; they are compared by name."""
     both = [("y", HALF), ("z", HALF * 2)]

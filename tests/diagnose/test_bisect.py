@@ -311,6 +311,18 @@ def test_large_values_are_no_overflow_in_an_engine_without_fp16(tmp_path: Path, 
     assert culprit.cause not in {Cause.OVERFLOW, Cause.NOT_FINITE}
 
 
+def test_a_mask_hides_no_error() -> None:
+    """Beside equal masks of -1e9, the error is that of the other values; a mask that the engine lacks is an error."""
+    expected = np.random.default_rng(0).normal(0, 1, (4, 6, 50)).astype(np.float32)
+    masked = np.random.default_rng(1).random(expected.shape) < 0.3
+    swapped = np.where(masked, -1e9, -expected).astype(np.float32)
+    expected[masked] = -1e9
+    assert error(expected, swapped) == pytest.approx(2)
+    assert slice_error(expected, swapped) > 1
+    assert error(expected, np.where(masked, 0, expected)) == pytest.approx(1)
+    assert error(expected, expected) == 0
+
+
 def test_lost_scores_next_to_boxes_are_a_large_error() -> None:
     """The error of a slice is relative to its own deviation: zeros for scores are an error of about 1."""
     random = np.random.default_rng(0)

@@ -22,6 +22,7 @@ from hil.session.gather.parity import precision_of, where_of
 from hil.session.properties.drawing import Drawn, Recipe, Searched, search
 from hil.session.properties.drawn_runs import DrawnBatches, DrawnSequences
 from hil.session.properties.valid_batches import EXAMINED, space
+from hil.stats.mask_values import largest_unmasked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -241,15 +242,15 @@ def _save_inputs(session: EngineContext, row: Row, feeds: Feeds) -> str:
 
 
 def _scales(session: EngineContext, model: str) -> dict[str, float]:
-    """Return the largest finite magnitude of each output in the reference's outputs for the first 8 batches."""
+    """Return the largest finite magnitude of each output, without masks, in the reference's first 8 batches."""
 
     def work() -> dict[str, float]:
         scales: dict[str, float] = {}
         spec = session.model(model)
         for outputs in islice(session.reference(model).batches(spec.batch, spec.samples), EXAMINED):
             for name, array in outputs:
-                values: Any = np.abs(array.astype(np.float64))
-                scales[name] = max(scales.get(name, 0.0), float(values[np.isfinite(values)].max(initial=0.0)))
+                values: Any = array.astype(np.float64)
+                scales[name] = largest_unmasked(values[np.isfinite(values)], scales.get(name, 0.0))
         return scales
 
     return session.memo.once(("scales", model), work)
