@@ -263,6 +263,9 @@ def insert(
     """Return a copy of ``proto`` with Q/DQ nodes, except at those that ``kept_of`` returns."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
+    given = {value.name for value in proto.graph.input}
+    del copy.graph.output[:]  # of an output that is an input too, the quantizer would define the name twice
+    copy.graph.output.extend(value for value in proto.graph.output if value.name not in given)
     ranges = {name: one for name, one in calibration.ranges.items() if name not in calibration.masked}
     kept = kept_of(proto, calibration, spec)
     if layout == "onnxruntime":
@@ -283,4 +286,6 @@ def insert(
     restore_float_outputs(quantizer.model.model.graph, kept, layout)
     sort_nodes(quantizer.model.model.graph)
     result: onnx.ModelProto = quantizer.model.model
+    del result.graph.output[:]
+    result.graph.output.extend(proto.graph.output)
     return result

@@ -85,3 +85,14 @@ def test_an_output_of_a_node_in_int8_stays_fused_unless_it_is_excluded(tmp_path:
     path = write_cell(tmp_path / "m.onnx", "y", "hn", last="Relu")
     assert quantized(path, "onnxruntime")[1]["hn"].op_type == "DequantizeLinear"
     assert quantized(path, "onnxruntime", "hn")[1]["hn"].op_type == "Relu"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_output_that_is_an_input_leaves_the_model_as_it_came(tmp_path: Path, layout: QdqLayout) -> None:
+    """An output that is an input too, which a layer reads in INT8, is the input's own value, in its place."""
+    path, makers = quantized(write_cell(tmp_path / "m.onnx", "hn", "x", "y"), layout)
+    layer = next(node for node in makers.values() if node.name == "xw")
+    assert makers[layer.input[0]].op_type == "DequantizeLinear"
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [one.name for one in session.get_outputs()] == ["hn", "x", "y"]
+    assert np.array_equal(session.run(["x"], FEED)[0], FEED["x"])
