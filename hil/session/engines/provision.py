@@ -17,7 +17,7 @@ from hil.onnx_files.signature import read_signature
 from hil.runtimes import runtime_record
 from hil.session.engines import equal_boards
 from hil.session.engines.engine_source import source_of
-from hil.session.engines.known_faults import faults_text
+from hil.session.engines.known_faults import faults_text, own_fault_text
 from hil.session.engines.shape_profiles import profiles_of
 from hil.session.target.board_match import runtime_facts
 from hil.units import show
@@ -103,7 +103,8 @@ def provision(session: Context, name: str, precision: str, *, more: bool = False
             engine = equal_boards.build(session, digest, precision, options, limit, more=more, external=external)
         except EngineBuildError as error:
             helps = wrong_declaration(session.config.resolve(spec.deployed_in(precision) or spec.path))
-            raise EngineBuildError(f"{error}: {helps}{faults}" if helps else f"{error}{faults}") from None
+            own = own_fault_text(quantized, spec.path)
+            raise EngineBuildError(f"{error}: {helps}{own}{faults}" if helps else f"{error}{own}{faults}") from None
         except WorkerLost as error:
             raise WorkerLost(
                 f"{error}: building model {name} {precision} on target {session.used}: run again; if this repeats, "

@@ -3,19 +3,23 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hil.config.load import load
 from hil.errors import EngineBuildError, EngineError, LabError, Unsupported, UserError, WorkerLost
 from hil.onnx_files.signature import read_signature
+from hil.quantize import calibrate
+from hil.quantize.calibrate import insert
 from hil.session import Request, Session
 from hil.session.engines import engines
 from hil.session.engines.provision import Provisioned, provision
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import onnx
 
     from tests.session.conftest import MakesRequests
 
@@ -70,6 +74,24 @@ def test_only_the_engines_of_the_needed_model_are_built(
         assert attempted == [("a", "fp32", True), ("a", "int8", False)]
         session.engines.provisioned("b", "fp32")
         assert attempted[2:] == [("b", "fp32", True), ("b", "int8", False)]
+
+
+def test_a_file_that_the_quantizer_made_invalid_is_not_blamed_on_the_user(
+    three_precisions: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If ONNX Runtime cannot load what hil quantized, the message states that, and what to do instead."""
+
+    def twice(*arguments: Any) -> onnx.ModelProto:
+        made = insert(*arguments)
+        made.graph.node.append(made.graph.node[-1])
+        return made
+
+    monkeypatch.setattr(calibrate, "insert", twice)
+    with (
+        closing(Session.open(three_precisions)) as session,
+        pytest.raises(EngineBuildError, match=r"two nodes with same.*hil quantized this file .*toy.onnx.*as deployed"),
+    ):
+        session.engines.provisioned("toy", "int8")
 
 
 def test_a_failure_of_an_early_build_is_reported_by_its_rows(three_precisions: Request, messages: list[str]) -> None:
