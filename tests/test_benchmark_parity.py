@@ -72,7 +72,7 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert again.rows == [{"number": 0}]
     again.add({"number": 1})
     assert Kept(path, run).rows == [{"number": 0}, {"number": 1}]
-    with pytest.raises(SystemExit, match="this run is"):
+    with pytest.raises(SystemExit, match="this run uses"):
         Kept(path, {**run, "seed": 2})
 
 

@@ -221,7 +221,7 @@ def test_the_error_over_steps_is_drawn_with_its_limit() -> None:
     (group,) = view.groups(sample.draft((row,)))
     drawn = select_plots.pictures(sample.draft((row,)), group, None, 40)
     assert [one.caption.rpartition(" ")[2] for one in drawn] == ["b", "d", "a"]
-    assert "adds up" in drawn[0].note
+    assert "accumulates" in drawn[0].note
     assert "limit 10 % at the end" in drawn[0].drawn
     assert "error over 200 steps" in plots.errors(CURVE, 1e-3)
 

@@ -110,4 +110,4 @@ def test_an_engine_that_varies_has_no_end(results: dict[str, CheckResult]) -> No
     assert result.verdict.value == "failed"
     assert result.details["candidate"] == 0
     assert "signal" not in result.reason
-    assert "every output varies in the engine" in result.details["signal_end"]["why_not"]
+    assert "every output of the engine varies" in result.details["signal_end"]["why_not"]

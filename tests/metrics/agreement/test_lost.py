@@ -95,7 +95,7 @@ def test_a_rare_alarm_that_never_comes_fails() -> None:
     engine = np.minimum(reference, np.float32(0.2))
     judgement = judged({"y": reference}, {"y": engine}, y={"kind": "classification"})
     assert judgement.verdict is Verdict.FAILED
-    assert "class 0 alone" in judgement.reason
+    assert "only class 0" in judgement.reason
 
 
 @pytest.mark.parametrize(
