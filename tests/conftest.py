@@ -50,11 +50,17 @@ def fresh_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Make every warning an error. Under ``-n`` an idle worker takes over tests of a busy one."""
     config.addinivalue_line("filterwarnings", "error")
+    config.addinivalue_line("markers", "long: takes more than 20 s, so it begins before all others")
     # With "load" the shares are fixed early, and one worker is idle for minutes while another runs the boards' tests.
     if config.getoption("dist", "no") == "load":
         config.option.dist = "worksteal"
     if _in_ci() and config.option.durations is None:
         config.option.durations, config.option.durations_min = 60, 3.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long tests: an idle worker takes over whole tests, but not the rest of one."""
+    items.sort(key=lambda item: "long" not in item.keywords)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -46,6 +46,7 @@ def test_ruff_finds_nothing(repository: Path, arguments: Sequence[str]) -> None:
     run(repository, "ruff", *arguments, "--no-cache")
 
 
+@pytest.mark.long
 def test_types_hold(repository: Path) -> None:
     """All code except the agent passes strict type checking."""
     run(repository, "mypy", f"--python-executable={sys.executable}")

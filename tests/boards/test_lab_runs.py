@@ -24,6 +24,7 @@ MODELS = ("first", "toy")
 PATIENCE = 240.0
 
 
+@pytest.mark.long
 def test_two_runs_at_once_on_three_boards_share_none(boards: Callable[..., SimulatedBoard], tmp_path: Path) -> None:
     """Each run uses boards of its own and judges each row once; while both run, all are held, and at the end none."""
     there = {f"b{number}": boards("jp62") for number in range(3)}

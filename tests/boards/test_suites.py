@@ -31,6 +31,7 @@ examples = 10
 """Shorter windows than the bundled examples': this test does not check measured values."""
 
 
+@pytest.mark.long
 def test_the_main_job(board: SimulatedBoard, repository: Path, tmp_path: Path) -> None:
     """Every planned row is judged with evidence ``emulated``; the run passes and leaves a clean board."""
     for name in ("examples", "hil.toml"):

@@ -89,6 +89,7 @@ def with_plugin(folder: Path) -> None:
         np.savez(folder / "reference.npz", allow_pickle=False, y=session.run(["y"], dict(data))[0])
 
 
+@pytest.mark.long
 def test_all_that_pass(tmp_path: Path) -> None:
     """One run of all passing cases has exit code 0: each precision has rows, and each of these that ran passed."""
     project = write(tmp_path, PASSING)

@@ -60,6 +60,7 @@ def _fleet(local: Path, podman: image.Podman, folder: Path) -> container.ImageFl
     return container.ImageFleet.create(root, podman)
 
 
+@pytest.mark.long
 def test_deploy_and_roll_back_images(fleet: container.ImageFleet, first: Path) -> None:
     """A deployed image runs; an unhealthy one is replaced by the image before it, and a rollback runs it again."""
     result = fleet.deploy_image(first)

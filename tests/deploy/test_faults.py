@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.deploy.faults import FAULTS, deployment, run
 
 if TYPE_CHECKING:
     from tests.deploy.fleet import Fleet
 
 
+@pytest.mark.long
 def test_a_fault_of_each_kind(fleet: Fleet) -> None:
     """One fault of each kind on the same robot; ``python -m benchmarks.deploy`` runs 200."""
     fleet.target(health_within="1.5 s")

@@ -61,6 +61,7 @@ def clone(repository: Path, tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.long
 def test_the_printed_commands_work(
     clone: Path, boards: Callable[..., SimulatedBoard], environments: Path, tmp_path: Path
 ) -> None:

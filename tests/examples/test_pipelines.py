@@ -100,6 +100,7 @@ def wheel(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_the_steps_run_as_far_as_they_go_here(repository: Path, tmp_path: Path) -> None:
     """Each step of both pipelines runs in a project, as far as it needs no robot."""
     for folder in ("project", "home", "temp"):

@@ -30,6 +30,7 @@ def packages() -> Path:
         pytest.skip(str(error))
 
 
+@pytest.mark.long
 def test_models_go_from_init_to_gate(packages: Path, tmp_path: Path) -> None:
     """Every third-party model passes in FP32 with realistic data, after the edits that the written file asks for."""
     project = Project(tmp_path, packages, list(MODELS), warm_start.run)
