@@ -28,7 +28,7 @@ ABSENT_INTERPRETER = re.compile(r"python3\.\d+ is not installed")
 """The one missing part that continuous integration accepts: it uses only the interpreters that are installed."""
 
 BUSY = 2.0
-"""Processes a processor that run or wait, above which a failure may be the machine's: our own tests are one each."""
+"""Waiting and running processes per processor above which a failure may come from a busy machine; tests cause 1."""
 
 _skipped: dict[str, list[str]] = {}
 _failed_while_busy: dict[str, float] = {}
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Keep the terminal for ``pytest_runtest_logreport``, which is not passed the config."""
+    """Store the terminal reporter for ``pytest_runtest_logreport``, which does not receive the config."""
     _terminal[:] = filter(None, [session.config.pluginmanager.get_plugin("terminalreporter")])
 
 

@@ -36,7 +36,7 @@ def limit(value: float, unit: str, sense: Sense = Sense.AT_MOST) -> Limit:
 
 
 def advice_by_row(rows: dict[str, dict[str, Any]], **changes: Any) -> dict[str, str]:
-    """Return the advice, joined, by ``id precision``, for a passing run in which ``rows`` of ``arm`` are changed."""
+    """Change ``rows`` of ``arm`` in a passing run; return each row's advice as one text, by ``id precision``."""
     checks = []
     for row in ROWS:
         for name, change in rows.items():
@@ -243,7 +243,7 @@ def test_a_failure_without_a_number_has_no_advice() -> None:
 
 
 def test_one_number_of_samples_is_named() -> None:
-    """If a loss is a share of answers, the advice has no number of samples: the row's reason has it already."""
+    """If a loss is a share of answers, only the row's reason states how many samples are needed, not the advice."""
     bounds = {"low": 0.01, "high": 0.11, "n": 79, "confidence": 0.95}
     row = {**UNSETTLED, "measurement": measured(0.04, "1", **bounds), "limit": limit(0.05, "1")}
     assert "would settle it" in advice_by_row({"int8.drop": row})["int8.drop int8"]
@@ -284,7 +284,7 @@ changes = st.fixed_dictionaries({
 @settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, len(ROWS) - 1), changes), max_size=8))
 def test_only_rows_that_did_not_pass_have_advice(changed: list[tuple[int, dict[str, Any]]]) -> None:
-    """For any numbers and details: no exception, no advice for a pass, else at most ``MOST`` short, distinct lines."""
+    """Whatever its numbers, a passed row gets no advice, and any other row at most ``MOST`` short, distinct lines."""
     rows = list(ROWS)
     for at, change in changed:
         rows[at] = rows[at].model_copy(update=change)
@@ -296,6 +296,6 @@ def test_only_rows_that_did_not_pass_have_advice(changed: list[tuple[int, dict[s
 
 
 def test_a_report_with_advice_for_a_pass_is_inconsistent() -> None:
-    """Advice on a passed row is a problem of the report."""
+    """A report in which a passed row has advice is reported as inconsistent."""
     report = sample.with_row(sample.draft(), "latency.p99", advice=("make it faster",))
     assert any("has advice" in problem for problem in problems(report))

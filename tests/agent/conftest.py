@@ -29,7 +29,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch, fresh_workers: None) -> None:  # noqa: ARG001 - it sets a variable
-    """The agent's processes start as for users."""
+    """Use the tests' own cache folder, and start each worker as a process of its own, as a user's agent does."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
@@ -49,7 +49,7 @@ def agent(store: Path) -> Iterator[AgentClient]:
 
 @pytest.fixture(scope="module")
 def shared_agent(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentClient]:
-    """An agent that holds its target, for the tests of a module that leave it running. Its workers are forks."""
+    """An agent that holds its target, for tests that leave it running; its workers are forks of one process."""
     folder = tmp_path_factory.mktemp("shared")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_CACHE_HOME", str(cache))
@@ -66,7 +66,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def load(agent: AgentClient, model: Path, deadline: float = 60) -> EngineWorker:
-    """Load a model as an engine built elsewhere, in the process that imported the runtime: one process starts."""
+    """Return a worker with the model loaded as an engine built elsewhere; an idle worker may be reused."""
     key = agent.adopt(agent.put_blob(model), "fp32", "onnxruntime", {}).key
     return agent.load(key, {"threads": 1}, deadline, fresh=False)
 

@@ -34,7 +34,7 @@ def _weights() -> onnx.TensorProto:
 
 
 def tiny(path: Path, note: str = "") -> Path:
-    """Write ``y = relu(x @ WEIGHTS)``; ``note`` as for ``write_model``."""
+    """Write ``y = relu(x @ WEIGHTS)``; another ``note`` gives another digest."""
     multiply = helper.make_node("MatMul", ["x", "w"], ["m"], name="multiply")
     return write_model(path, [multiply, helper.make_node("Relu", ["m"], ["y"], name="clip")], [_weights()], note)
 
@@ -53,7 +53,7 @@ def tiny_qdq(path: Path) -> Path:
 
 
 def cast(path: Path, source: int, to: int, shape: tuple[int, ...]) -> Path:
-    """Write a Cast of ``x`` to ``y``, between the types with these numbers in ``onnx.TensorProto.DataType``."""
+    """Write a Cast of ``x`` to ``y``; the two numbers are element types of ``onnx.TensorProto.DataType``."""
     graph = helper.make_graph(
         [helper.make_node("Cast", ["x"], ["y"], to=to, saturate=1)],
         "cast",

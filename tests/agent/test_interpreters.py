@@ -65,7 +65,7 @@ def environment(python: str, version: str, folder: Path, wheels: tuple[str, ...]
 
 
 def _steps(python: str, version: str, place: Path, wheels: tuple[str, ...]) -> list[list[str]]:
-    """Return the commands that create it: wheels without dependencies, and bytecode only of what is imported."""
+    """Return the commands that create the environment: wheels without dependencies, bytecode of what is imported."""
     options = ["-q", "--disable-pip-version-check", "--no-compile", "--no-deps", "--only-binary", ":all:"]
     site = str(place / "lib" / f"python{version}" / "site-packages")
     modules = ", ".join(wheel.partition("==")[0] for wheel in wheels)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def refused(case: Case, why: str, **changes: Any) -> None:
-    """Assert that ``verify`` refuses the bundle with ``why``, with the report and, by default, also without it."""
+    """Assert that ``verify`` refuses the bundle with ``why``; ``changes`` replace its arguments, as ``report=None``."""
     with pytest.raises(UserError, match=why):
         verify(case.bundle, **{"keys": case.keys, "report": case.report, **changes})
 
@@ -61,7 +61,7 @@ def test_another_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dirty", ["no", ""])
 def test_the_other_signature_of_the_same_key(tmp_path: Path, dirty: str) -> None:
-    """The second valid signature (r, n - s), which anybody can compute, is refused, also where ``dirty`` is unknown."""
+    """The second valid signature (r, n - s), which anybody can compute, is refused, whatever ``dirty`` states."""
     case = cases.signed(tmp_path)
     statement = case.statement()
     statement["predicate"]["configuration"][1]["annotations"]["dirty"] = dirty
@@ -220,7 +220,7 @@ def test_a_statement_with_an_unknown_field(tmp_path: Path) -> None:
 
 
 def test_a_policy_that_was_loosened(tmp_path: Path) -> None:
-    """The policy is signed: a report with a looser policy is a different report."""
+    """A report whose policy was loosened after the signing is refused."""
     case = cases.signed(tmp_path)
     loose = sample.draft(policy=sample.POLICY.model_copy(update={"require": ("contract.*",)}))
     finish(tmp_path, seal(loose))

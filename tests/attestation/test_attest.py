@@ -242,7 +242,7 @@ def test_a_report_without_a_finish_time_is_never_fresh(tmp_path: Path, finished:
 
 
 def test_a_report_of_the_future_is_refused(tmp_path: Path) -> None:
-    """A report that finished in the future is refused, because its age is unknown."""
+    """A report that finished an hour in the future is refused; clocks may differ by a minute."""
     case = cases.signed(tmp_path)
     with pytest.raises(AttestationRefused, match="future"):
         verify(case.bundle, keys=case.keys, fresh=Freshness(max_age=1e9), now=FINISHED - timedelta(hours=1))
@@ -251,7 +251,7 @@ def test_a_report_of_the_future_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_a_key_nothing_is_verified(tmp_path: Path) -> None:
-    """Verifying without a key is a user's error."""
+    """``verify`` without a key raises ``UserError``."""
     with pytest.raises(UserError, match="no key"):
         verify(cases.signed(tmp_path).bundle, keys=[])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.boards import kernel
 
 OVER = ("/usr", "/etc", "/dev")
-"""Whole folders: a rename onto a mount point inside one of them would change this machine's own folder."""
+"""Folders that are covered as a whole: a rename onto a mount inside one would change this machine's own folder."""
 EMPTY = ("/run", "/sys/kernel/debug", "/srv")
 BASE = Path("/mnt")
 USER, PASSWORD = "hil", "correct horse"

@@ -102,7 +102,7 @@ def test_unknown_lines_run_nothing(board: Sandbox) -> None:
 
 
 def test_a_newline_is_a_second_line(board: Sandbox) -> None:
-    """A newline cannot add a command to an allowed one."""
+    """A newline in a line makes a second command; it cannot add words to an allowed command."""
     with board.helper(user=True) as helper:
         helper.send(b"service restart robot\nservice restart sshd\n")
         assert helper.answer()["ok"]
@@ -148,7 +148,7 @@ def test_an_endless_line_ends_the_helper(board: Sandbox) -> None:
 
 
 def test_unread_answers_do_not_block_the_helper(board: Sandbox) -> None:
-    """A helper whose answers nobody reads notices the end of its caller."""
+    """If nobody reads its answers, the helper still notices the end of its caller and restores the clocks."""
     helper = board.helper()
     helper.ask("clocks lock")
     board.place("/sys/kernel/debug/nvmap/iovmm/clients", "x" * (1 << 20))
@@ -202,7 +202,7 @@ def test_the_environment_is_ignored(board: Sandbox) -> None:
 
 
 def test_the_callers_process_settings_are_reset(board: Sandbox) -> None:
-    """The helper resets signals, timers, limits and descriptors: it reports failures, and SIGTERM ends it."""
+    """Whatever signals and limits the caller set, the helper reports failures, and ends and restores at SIGTERM."""
     board.fake("fail-nvpmodel").write_text("-m 0\n")
     with board.helper(around=("/usr/bin/python3", "-c", BEFORE)) as helper:
         assert "nvpmodel exited with code 3" in helper.ask("mode MAXN")["error"]
@@ -222,7 +222,7 @@ def test_limits_that_cannot_be_reset_are_an_error(board: Sandbox) -> None:
 
 
 def test_a_timer_of_the_caller_does_not_end_it(board: Sandbox) -> None:
-    """A timer set before ``exec`` is cancelled."""
+    """A timer that the caller set before ``exec`` does not end the helper."""
     with board.helper(around=("/usr/bin/python3", "-c", BEFORE)) as helper:
         helper.ask("version")
         with pytest.raises(subprocess.TimeoutExpired):
@@ -231,7 +231,7 @@ def test_a_timer_of_the_caller_does_not_end_it(board: Sandbox) -> None:
 
 
 def test_closed_descriptors_are_not_reused(board: Sandbox) -> None:
-    """Closed descriptors are not reused for a file of root."""
+    """If the caller closed the standard descriptors, no output of the helper gets into its state files."""
     board.run("/bin/sh", "-c", f"exec {PROGRAM} <&- >&- 2>&-")
     shell = f"echo 'clocks lock' | {PROGRAM} >&- 2>&-"
     board.run("/bin/sh", "-c", shell)

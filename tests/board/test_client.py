@@ -56,7 +56,7 @@ def ask(board: Sandbox, *calls: str) -> Any:
 
 
 def test_client_and_helper_agree_on_path_and_version() -> None:
-    """All files that define path and version have the same."""
+    """Client, helper and installer have the same path, version and folders of the helper."""
     assert ASKED_FOR == as_root.PROGRAM == PROGRAM
     assert (KNOWN, helper.STATE, helper.SERVICES) == (helper.VERSION, as_root.STATE, as_root.SERVICES)
 
@@ -117,7 +117,7 @@ def test_refusals_are_answers_not_exceptions(board: Sandbox) -> None:
 
 
 def test_a_late_answer_is_an_error(board: Sandbox) -> None:
-    """The timeout holds, the agent can work meanwhile, and a later request fails at once."""
+    """A late answer is an error; the agent can work while it waits, and the next request fails at once."""
     board.fake("slow").write_text("2")
     script = """
 import agent.machine.root_helper

@@ -75,7 +75,7 @@ def test_clocks_are_locked_and_restored(board: Sandbox) -> None:
 
 
 def test_a_signal_restores(board: Sandbox) -> None:
-    """A signal ends the helper like the end of its input."""
+    """Each signal that asks the helper to end makes it restore the clocks and exit with 0."""
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
         with board.helper() as helper:
             helper.ask("clocks lock")
@@ -87,7 +87,7 @@ def test_a_signal_restores(board: Sandbox) -> None:
 
 @pytest.mark.parametrize("defaults", ["!use_pty", "use_pty"])
 def test_a_killed_caller_restores(board: Sandbox, defaults: str) -> None:
-    """If the agent's client is killed, the helper restores the clocks, with each of these defaults of sudo."""
+    """If the agent's client is killed, the helper restores the clocks, with and without ``use_pty`` in sudoers."""
     board.place("/etc/sudoers.d/lab", f"Defaults {defaults}\n", 0o440)
     command = board.agent(CALLER)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as caller:
@@ -190,7 +190,7 @@ def test_a_restore_that_fails_is_tried_again_and_logged(board: Sandbox) -> None:
 
 
 def test_a_restore_that_fails_once_is_repeated(board: Sandbox) -> None:
-    """If the second attempt succeeds, nothing is left."""
+    """If the second attempt to restore the clocks succeeds, no change is left recorded."""
     board.fake("fail-jetson_clocks").write_text("--restore /run/pytest-hil/clocks\n")
     board.fake("once").touch()
     with board.helper() as helper:
@@ -306,7 +306,7 @@ def test_the_sudoers_file_is_valid(board: Sandbox) -> None:
 
 
 def test_a_service_that_does_not_stop_is_refused(board: Sandbox) -> None:
-    """The error names the state of a unit that runs after ``systemctl stop``. A unit that is stopping is waited for."""
+    """A service that runs after ``systemctl stop`` is an error that names its state; a stopping one is waited for."""
     board.fake("stays").write_text("active\n")
     with board.helper() as helper:
         assert helper.ask("service stop robot")["error"] == "robot.service is active after it was stopped"
@@ -339,7 +339,7 @@ def test_restore_reports_failures(board: Sandbox) -> None:
 
 
 def test_restore_keeps_changes_that_another_helper_relies_on(board: Sandbox) -> None:
-    """``restore`` returns ``deferred`` and keeps a change that another helper needs, until that one restores."""
+    """``restore`` returns ``deferred`` and keeps a change that another helper needs, until that helper restores it."""
     with board.helper() as second, board.helper(user=True) as first:
         assert first.ask("clocks lock")["changed"]
         assert second.ask("clocks lock")["ok"]

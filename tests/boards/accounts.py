@@ -16,7 +16,7 @@ GROUPS = ("video", "render")
 """The groups that a JetPack user needs for access to the GPU."""
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Ubuntu's default, from ``/etc/environment``."""
+"""Ubuntu's default ``PATH``, from ``/etc/environment``."""
 SSHD = """\
 Port 22
 HostKey /etc/ssh/ssh_host_ed25519_key

@@ -215,7 +215,7 @@ def test_black_hole_and_closed_port(shared_board: SimulatedBoard) -> None:
 
 
 def test_relay(shared_board: SimulatedBoard) -> None:
-    """A relay delays, stalls and resets connections as requested, and is a known host."""
+    """A relay delays, stalls and resets connections as requested, and its host key is in ``known_hosts``."""
     relay = shared_board.relay(delay=0.2)
     host, port = relay
     with socket.create_connection((str(host), int(port)), 5) as connection:

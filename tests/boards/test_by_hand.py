@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_a_board_by_hand(boards: Callable[..., SimulatedBoard], environments: Path, tmp_path: Path) -> None:
-    """The folder has the files for connecting. Commands change the board, which outlives its input until SIGTERM."""
+    """The folder's files allow connecting, commands change the board, and it runs on without input until SIGTERM."""
     boards("jp62").close()  # skips the test if this machine cannot simulate a board, and installs the interpreter
     folder = tmp_path / "board"
     argv = (sys.executable, "-m", "tests.boards", "jp62", "--name", "mule", "--folder", str(folder), "--sudo")

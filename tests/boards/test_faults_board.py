@@ -55,7 +55,7 @@ def site(board: SimulatedBoard) -> Path:
 
 
 def remove(board: SimulatedBoard, package: str) -> None:
-    """Remove a package."""
+    """Remove a package from the folder of the user's packages."""
     for place in (*site(board).glob(package), *site(board).glob(f"{package}-*"), *site(board).glob(f"{package}.libs")):
         shutil.rmtree(place)
 

@@ -145,7 +145,7 @@ def test_a_wrong_mode_at_the_start_ends_the_session(board: SimulatedBoard, start
 
 
 def test_a_mode_changed_while_timing_is_inconclusive(board: SimulatedBoard, start: Opens, messages: list[str]) -> None:
-    """A changed mode makes the row inconclusive, even if none is declared. If one is, no further row is timed."""
+    """A power mode that changes makes the row inconclusive; if a mode is declared, no further row is timed."""
     mode, other = default_mode(board), other_mode(board)
     with closing(start()) as session:
         result = while_timing(session, messages, lambda: board.power_mode(other))
@@ -199,7 +199,7 @@ def test_throttling_by_the_model_counts_against_it(board: SimulatedBoard, start:
 def test_throttling_far_from_the_trip_point_is_inconclusive(
     board: SimulatedBoard, start: Opens, messages: list[str]
 ) -> None:
-    """If the temperature stayed far below the trip point, throttling has another cause."""
+    """Throttling while the temperature is far below the trip point makes the row inconclusive."""
 
     def warm() -> None:
         board.temperature(70)
@@ -215,7 +215,7 @@ def test_throttling_far_from_the_trip_point_is_inconclusive(
 def test_a_clock_limit_changed_and_reset_is_inconclusive(
     board: SimulatedBoard, start: Opens, messages: list[str]
 ) -> None:
-    """A clock limit that changes and returns within the window is found in the window's samples."""
+    """A clock limit that changes and returns within the window makes the row inconclusive."""
     device = board.facts["devfreq"][0]
     least, most = device["min_freq"], device["max_freq"]
 
@@ -294,7 +294,7 @@ def test_clocks_are_locked_for_the_session(board: SimulatedBoard, start: Opens, 
 
 
 def test_gpu_clients_are_read_through_the_helper(board: SimulatedBoard, start: Opens) -> None:
-    """Without the helper, rows with declared GPU clients are inconclusive; with it, clients are checked by name."""
+    """A row with declared GPU clients is inconclusive without the helper, or if another client uses the GPU."""
     with closing(start(gpu_clients=["Xorg"])) as session:
         assert "the GPU's clients cannot be read" in row_result(session).reason
     set_up(board)

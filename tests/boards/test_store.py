@@ -23,7 +23,7 @@ def blobs(board: SimulatedBoard) -> set[str]:
 
 
 def test_the_least_recently_used_file_is_deleted(board: SimulatedBoard, local: Project, start: Opens) -> None:
-    """A model without room replaces the least recently used one; the engines of both sessions were downloaded."""
+    """If a model has no room, the least recently used one is deleted; engines of both sessions were downloaded."""
     model = local.root / "toy.onnx"
     digests = []
     for size in (6 * MIB, 7 * MIB):

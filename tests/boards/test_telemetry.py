@@ -30,13 +30,13 @@ POWER = {
     "jp70": "VIN",
     "jp72": "sum of VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0",
 }
-"""The power meters of each board."""
+"""The source of the total power on each board."""
 NO_COLUMNS = {"t", "interval", "taken", "sources", "not_readable", "warmup", "state"}
 TROUBLE = {
     "missing": (None, "not found in PATH or /usr/bin", 0.5),
     "hanging": ("exec sleep 600", "printed no line for 2 s", 2.5),
 }
-"""Program, reason, and the window in seconds in which it is noticed."""
+"""Failures of tegrastats: the program's text (None: no program), the reason reported, and the seconds to time."""
 
 
 def timed(board: SimulatedBoard, folder: Path, seconds: float) -> Timed:
@@ -89,7 +89,7 @@ def test_a_failing_tegrastats_is_reported(board: SimulatedBoard, kind: str, tmp_
 
 @contextlib.contextmanager
 def drawing(board: SimulatedBoard, milliamperes: int) -> Iterator[None]:
-    """Let the board draw about this current, updated every 30 ms with a few percent of noise."""
+    """Make the board draw this current within 5 %, rewritten every 30 ms, until the context ends."""
     meter = next(board.root.glob("sys/class/hwmon/*/in1_label"), None)
     assert meter is not None
     current = meter.with_name("curr1_input")

@@ -118,7 +118,7 @@ def _boxes(random: np.random.Generator) -> Array:
 
 
 def _scores(random: np.random.Generator) -> Array:
-    """Return scores of which half of the samples have none above the threshold."""
+    """Return scores [3, 20] that are up to 1 in about half of the samples, and up to 0.5 in the others."""
     return np.asarray(random.uniform(size=(3, 20)) * random.choice([0.5, 1]), np.float32)
 
 
@@ -151,7 +151,7 @@ DYNAMIC_HW = Case(
     "shapes = { height = [8, 16, 32], width = [8, 16, 32] }",
     ("fp32",),
 )
-"""It takes heights and widths that are multiples of 4; the others are refused by the reference too."""
+"""A model for heights and widths that are multiples of 4; the reference refuses all others too."""
 
 EXTERNAL = Case(
     "g (float[batch, 64] x) => (float[batch, 8] y) " + MLP,

@@ -43,7 +43,7 @@ UNJUDGED = ("latency", "memory", "contract.shapes", "int8.drop", "parity.repeata
 FILES = "test_contract or test_parity or test_int8 or test_property"
 SAME_KIND = "test_shapes or test_drop or test_speedup or (test_parity and test_repeatable)"
 JUDGED = (*SUITES, "--target=cpu", "-k", f"({FILES}) and not ({SAME_KIND})")
-"""The rows that a kind of model could get wrong. Each other check loads every engine once more."""
+"""The rows that a kind of model could get wrong; other rows are left out, since each loads every engine again."""
 
 LINES = {
     "vad_none": (folders.VAD, '[models.NAME.inputs.sr]\nbatch_axis = "none"'),
@@ -52,7 +52,7 @@ LINES = {
     "gru": (folders.GRU_CASE, "[models.NAME.inputs.x]\nbatch_axis = 1\n[models.NAME.inputs.h0]\nbatch_axis = 1"),
     "layers": (folders.LAYERS, "[models.NAME.inputs.h0]\nbatch_axis = 1"),
 }
-"""Cases that need lines, and these lines; they are those that the message without them proposes."""
+"""Cases and the lines of ``hil.toml`` that they need; the message without them proposes these, except ``vad_value``'s."""
 
 AS_IT_IS = {
     "dynamic_hw": folders.DYNAMIC_HW,
@@ -91,7 +91,7 @@ def with_plugin(folder: Path) -> None:
 
 @pytest.mark.long
 def test_all_that_pass(tmp_path: Path) -> None:
-    """One run of all passing cases has exit code 0: each precision has rows, and each of these that ran passed."""
+    """A run of all passing cases exits with 0, and only ``UNJUDGED`` rows have another verdict than passed."""
     project = write(tmp_path, PASSING)
     with_plugin(tmp_path / "model_plugin")
     assert not read_signature(tmp_path / "model_no_shape/model.onnx").outputs[0].ranked
@@ -110,7 +110,7 @@ def test_all_that_pass(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", LINES)
 def test_a_batch_that_is_unclear(tmp_path: Path, name: str) -> None:
-    """Without its lines, the case is a user error, and the message proposes these lines."""
+    """A case without its lines raises ``UserError`` before the run, and the message proposes the lines to add."""
     case, lines = LINES[name]
     project = write(tmp_path, {"m": case})
     with pytest.raises(UserError) as raised:
@@ -122,7 +122,7 @@ def test_a_batch_that_is_unclear(tmp_path: Path, name: str) -> None:
 
 
 def test_an_operator_that_is_lacking(tmp_path: Path) -> None:
-    """A run with a missing operator fails, with one message for all rows: operator, domain and advice."""
+    """A run whose runtime lacks an operator fails with one reason for all rows: operator, domain and advice."""
     done = write(tmp_path, {"m": folders.CUSTOM}).run(*JUDGED)
     assert done.code == ExitCode.FAILED, done.out
     assert done.report is not None
@@ -136,7 +136,7 @@ def test_an_operator_that_is_lacking(tmp_path: Path) -> None:
 
 
 def test_other_weights_beside_the_same_file(tmp_path: Path) -> None:
-    """An INT8 file of earlier weights fails, with and without the caches, although the ONNX file is unchanged."""
+    """If only the external weights changed, an INT8 file of the earlier weights fails, with and without caches."""
     case = replace(folders.EXTERNAL, precisions=("int8",), lines='deployed = "int8.onnx"')
     project = write(tmp_path, {"m": case})
     quantized(project, case)

@@ -84,7 +84,7 @@ def test_a_block_has_a_limit_of_bytes_and_of_batches() -> None:
 
 
 def test_what_came_before_an_error_is_compared_first() -> None:
-    """Outputs before a crash are compared first: a wrong answer fails, then the crash is raised."""
+    """A wrong output before a crash fails the comparison; if all outputs before it are right, the crash is raised."""
 
     def engine() -> Iterator[Outputs]:
         yield batch(1, 2)
@@ -98,7 +98,7 @@ def test_what_came_before_an_error_is_compared_first() -> None:
 
 
 def test_of_equal_errors_the_earliest_are_listed() -> None:
-    """The listed elements are the first ones, also where a block has many errors of one size."""
+    """Of many errors of equal size, the elements listed are those of the first samples."""
     ours, theirs = [[("y", np.full((1, 4), value))] for value in (0, 1)]
     comparison = Comparison("fp32").consume([ours] * 9, [theirs] * 9)
     assert [(one.sample, one.index) for one in comparison.numbers["y"].worst] == [

@@ -37,7 +37,7 @@ def test_nothing_is_no_claim(precision: str) -> None:
 
 
 def test_runtimes_without_tensorrt_take_other_schemes() -> None:
-    """ONNX Runtime accepts unsigned and shifted values; the types must still be those of the claim."""
+    """Outside TensorRT, INT8 with a zero point is a right claim of int8, but never a claim of fp8."""
     _, network, _ = WRONG["int8 with a zero point"]
     declared = precisions_of(network.model())
     assert not list(faults(declared, "int8", symmetric=False))

@@ -10,7 +10,7 @@ from tests.checks.test_sequence_comparison import signals
 
 
 def clips(engine: np.ndarray, reference: np.ndarray) -> bool:
-    """Return whether clipping is found in sequences."""
+    """Return whether the engine's sequences are found to be clipped, by comparison with the reference's."""
     seen = StateRange()
     for ours, theirs in zip(reference, engine, strict=True):
         seen.add(ours, theirs)
@@ -22,7 +22,7 @@ STATES = 10 * signals(6).cumsum(axis=1)[:, :, :2] / 40
 
 @pytest.mark.parametrize("low", [-1e9, -0.7])
 def test_a_state_that_stops_at_one_value_is_clipped(low: float) -> None:
-    """On one side or on both: the reference exceeds a value that the engine returns again and again."""
+    """A state that never exceeds one value, on one side or on both, is clipped if the reference exceeds that value."""
     top = 0.7 * float(STATES.max())
     assert clips(np.clip(STATES, low * top, top), STATES)
 
@@ -40,12 +40,12 @@ def test_a_state_that_stops_at_one_value_is_clipped(low: float) -> None:
     ids=["equal", "smaller", "fp16", "8 bits", "clipped little", "constant"],
 )
 def test_other_states_are_not_clipped(change: object) -> None:
-    """Smaller, rounded and quantized values, and clipping within the tolerance of INT8, are not named."""
+    """A state that is smaller, rounded, quantized, constant, or cut by at most 5 %, does not count as clipped."""
     assert callable(change)
     assert not clips(change(STATES), STATES)
 
 
 def test_a_state_that_the_reference_lets_saturate_is_not_clipped() -> None:
-    """A state after tanh or ReLU stops at one value in the reference too."""
+    """A state that stops at one value in the reference too, as after tanh or ReLU, does not count as clipped."""
     bounded = np.clip(STATES, 0, 1)
     assert not clips(bounded, bounded)

@@ -182,7 +182,7 @@ def test_values_too_large_to_square_do_not_pass() -> None:
 
 
 def test_integers_may_not_differ_by_default() -> None:
-    """An integer that differs by one fails, unless a tolerance allows it; the reason names the kind for classes."""
+    """An integer that differs by one fails without a tolerance, and the reason names the config key ``kind``."""
     ours, off = np.array([[3], [900]]), np.array([[0], [1]])
     assert judge([[("y", ours)]], [[("y", ours)]], "int8").verdict is Verdict.PASSED
     failed = judge([[("y", ours)]], [[("y", ours + off)]], "int8")

@@ -140,7 +140,7 @@ ALL = [RefusalTrial(kind, refused=True, message="no") for kind in KINDS]
 
 
 def test_all_kinds_refused_pass() -> None:
-    """Every kind of bad input was refused, or is excused because the model cannot have it."""
+    """The check passes if every kind of bad input was refused, or is excused because the model cannot have it."""
     assert contract.bad_input(ALL).verdict is Verdict.PASSED
     assert contract.bad_input(ALL[:-1], {"shape": "all sizes are dynamic"}).verdict is Verdict.PASSED
 

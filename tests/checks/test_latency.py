@@ -73,7 +73,7 @@ def test_too_few_samples_never_pass(n: int) -> None:
 
 
 def test_samples_that_count_for_less_say_why_and_how_long_more_take() -> None:
-    """For correlated samples, the reason states what they count for, why, and the missing seconds."""
+    """For correlated samples, the reason has the effective sample size, why it is low, and the time still needed."""
     duration = np.full(2209, 0.02)
     for at in range(50, 2209, 300):
         duration[at : at + 6] = 0.1

@@ -36,7 +36,7 @@ UNSEEN = memory.hidden(trimmed=True, has_device=False)
     ],
 )
 def test_bytes_are_judged_by_their_limit(judge: object, value: float | None, verdict: Verdict) -> None:
-    """Up to the limit passes; zero, negative and unreadable values are inconclusive."""
+    """A value up to the limit passes; zero, negative and unreadable values are inconclusive."""
     assert callable(judge)
     assert judge(value, at_most(MIB)).verdict is verdict
 
@@ -206,7 +206,7 @@ def test_an_unusable_soak_never_passes(runs: np.ndarray, resident: np.ndarray) -
 
 
 def test_a_soak_is_repeated_where_a_longer_one_may_change_its_verdict() -> None:
-    """A longer soak follows flat memory only if it can pass, growth beyond the limit always, and a pass never."""
+    """A longer soak follows growth beyond the limit, and flat memory only if a longer one can pass; never a pass."""
     flat, grown = np.full(RUNS.size, 64 * MIB), 64 * MIB + 4096.0 * (RUNS > 1500)
     limit = at_most(1024.0, memory.GROWTH_UNIT)
     needed = memory.fewest_to_pass(limit, has_device=False)

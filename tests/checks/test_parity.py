@@ -29,7 +29,7 @@ def test_real_data_outside_of_training_passes() -> None:
 
 
 def test_an_input_that_seems_to_be_a_state_without_carry_is_named() -> None:
-    """Where carry is missing, only single steps are judged: the reason names the input and the output."""
+    """If an input seems to be a state but has no ``carry``, the data passes, and the reason names input and output."""
     judgement = parity.data(replace(SOUND, states={"h": "hn"}))
     assert judgement.verdict is Verdict.PASSED
     assert "input 'h' seems to be a state, but has no carry: if it is one, write carry = 'hn'" in judgement.reason
@@ -147,7 +147,7 @@ def test_an_unscored_task_states_the_reason() -> None:
 
 
 def test_an_error_may_increase_by_a_share() -> None:
-    """Lower errors are better, and the increase is relative to the reference's mean."""
+    """For errors, lower is better, and the limit is a share of the reference's mean error."""
     error = np.random.default_rng(0).uniform(1, 2, 500)
     allowed = TolerancesSpec(error_increase=0.1)
     assert parity.task(Scores("error_increase", error, error * 1.05), "int8", allowed).verdict is Verdict.PASSED

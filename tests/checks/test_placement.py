@@ -82,7 +82,7 @@ def test_hidden_layers_are_inconclusive(layers: list[Any]) -> None:
     [(9, 0, 1, Verdict.PASSED), (1, 9, 1, Verdict.FAILED), (8, 1, 1, Verdict.INCONCLUSIVE)],
 )
 def test_the_models_nodes_bound_the_hidden_layers(good: int, bad: int, hidden: int, verdict: Verdict) -> None:
-    """Hidden layers leave a verdict if they are too few to change it."""
+    """Hidden layers do not prevent a verdict that they are too few to change."""
     layers = [*convs(good), *convs(bad, "fp16")]
     nodes = [each["name"] for each in layers] + [f"/hidden/{number}" for number in range(hidden)]
     limit = SHARE.model_copy(update={"value": 0.85})

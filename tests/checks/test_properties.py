@@ -76,7 +76,7 @@ def test_the_order_of_the_outputs_does_not_matter() -> None:
 
 
 def test_rounding_counts_only_beyond_a_default() -> None:
-    """What rounding causes is asked for only beyond the tolerance, and does not change a tolerance of the config."""
+    """Beyond a default tolerance, a difference that rounding explains is allowed; beyond a written one it is not."""
     engine, large = _y(HALF * np.float32(1.001)), {"y": 1e-4}
     assert not difference(_y(HALF), engine, {}, "fp32", rounding=lambda: large)
     assert "differs" in difference(_y(HALF), engine, {}, "fp32", rounding=lambda: {"y": 5e-5})

@@ -226,7 +226,7 @@ def test_one_session_of_unknown_noise_neither_fails_nor_passes_a_change(noise: A
 
 
 def test_a_control_is_no_difference_of_the_method() -> None:
-    """A baseline without a control is compared; any other difference of the method is refused."""
+    """The methods of baseline and row may differ by the control only; any other difference gives no baseline."""
     timed = {**METHOD, "control": {"workload": "w1", "share": 0.05}}
     row = measured(method=timed, digest=digest_of(timed))
     assert by_runs(baseline(), row, LIMIT, RULES).verdict is Verdict.PASSED
@@ -272,7 +272,7 @@ def test_a_lowered_clock_is_inconclusive(factor: float) -> None:
 
 
 def test_without_a_control_on_one_side_the_row_is_judged_as_before() -> None:
-    """A baseline without a control is still compared."""
+    """If only the row has a control, the row is still judged, without the control."""
     measurement = Measurement(value=1.0, unit="s", n=1000, runs=QUIET, control=control(1.4))
     row = measured(judgement=judgement(measurement=measurement), setting="s1")
     for controls in ((None,), ()):

@@ -129,7 +129,7 @@ def test_two_sequences_do_not_pass() -> None:
 
 
 def test_a_state_whose_loss_would_not_show_does_not_pass() -> None:
-    """A state without effect on the outputs does not pass."""
+    """A state does not pass if a run without that state gives the same outputs."""
     reference = signals()
     comparison = SequenceComparison(Comparison("fp32"), lost={"h": Comparison("fp32"), "c": Comparison("fp32")})
     for one in reference:
@@ -142,7 +142,7 @@ def test_a_state_whose_loss_would_not_show_does_not_pass() -> None:
 
 
 def test_a_state_of_which_nothing_was_tried_does_not_pass() -> None:
-    """A state does not pass without a run that lacks it."""
+    """A state does not pass if no run without that state was tried."""
     assert judged(signals(), lost={"h": Comparison("fp32")}).verdict is Verdict.INCONCLUSIVE
 
 
@@ -185,7 +185,7 @@ def test_only_written_tolerances_hold() -> None:
 
 
 def test_a_state_that_clips_in_one_sequence_is_inconclusive_and_named() -> None:
-    """Clipping that costs little in these sequences may cost more in longer ones, whatever the tolerance."""
+    """A state that the engine clips in one sequence is named and makes the row inconclusive, whatever the tolerance."""
     reference = signals(12)
     reference[3] *= 1.5
     loose = TolerancesSpec.model_validate({"slice_error": 0.5})

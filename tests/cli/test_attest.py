@@ -34,7 +34,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_report(folder: Path) -> Path:
-    """Write a report and a key pair to ``folder``, and return it."""
+    """Write a report and a key pair to ``folder``; return ``folder``."""
     finish(folder, cases.made())
     (folder / "hil.key").write_bytes(cases.pem())
     (folder / "hil.key").chmod(0o600)
@@ -120,7 +120,7 @@ def test_mistakes_are_one_message(
 
 
 def test_a_policy_file_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file with only ``[gate]`` judges a saved report and shows its rules; mistakes are reported with their line."""
+    """A policy file with only ``[gate]`` judges a saved report, shows its rules, and has mistakes reported by line."""
     assert main(["attest", str(folder), "--key", str(folder / "hil.key")]) == 0
     policy = folder / "release.toml"
     pem = (folder / "hil.pub").read_text()

@@ -28,7 +28,7 @@ runtime = "tensorrt"
 def test_an_engine_is_built_or_its_failure_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A sound model becomes an engine; what ``hil lint`` finds in another one is shown before its build fails."""
+    """A sound model becomes an engine; for a faulty model, the findings of ``hil lint`` precede the failure."""
     as_tensorrt(tmp_path / "module", monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)

@@ -45,7 +45,7 @@ RUN: dict[str, Callable[[Path], Path]] = {
     "crnn": lambda path: networks.reader(path, "D", 3, "D", "D"),
     "lengths": networks.lengths,
 }
-"""The small networks, whose checks are run. The last two have equal names of dimensions that are not of equal size."""
+"""The small networks, whose checks are run. In the last two, dimensions of one name have different sizes."""
 
 MODELS: dict[str, Callable[[Path], Path]] = {
     **RUN,
@@ -58,7 +58,7 @@ MODELS: dict[str, Callable[[Path], Path]] = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one network of each kind, and the config that one call wrote for ``RUN`` and another extended."""
+    """A folder with one network of each kind, and the config: one call wrote it for ``RUN``, another added the rest."""
     root = tmp_path_factory.mktemp("init")
     output = root / "hil.toml"
     files = [str(write(root / f"{name}.onnx")) for name, write in MODELS.items()]
@@ -127,7 +127,7 @@ def test_every_declaration_is_listed_as_a_guess(project: Path) -> None:
     ],
 )
 def test_what_is_found_by_trial_runs(project: Path, name: str, declared: dict[str, Any]) -> None:
-    """Usual sizes that run, multiples, batch axes, constants and ranges are found, and nothing else is declared."""
+    """Usual sizes that run, multiples, batch axes, constants and ranges are declared, and nothing else."""
     assert guesses(load(project / "hil.toml").spec.models[name]) == declared
 
 
@@ -243,7 +243,7 @@ def test_a_config_is_replaced_only_with_force(tmp_path: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize("kind", ["absent", "half", "never"])
 def test_a_bad_model_leaves_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
-    """A missing or invalid ONNX file, and one that runs with no size, give one message, exit code 4 and no config."""
+    """An ONNX file that is missing, invalid or runs at no size gives one message, exit code 4 and no config."""
     good = write_model(tmp_path / "good.onnx", ["batch", 2])
     if kind == "half":
         (tmp_path / "m.onnx").write_bytes(b"half of a model")

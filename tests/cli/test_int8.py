@@ -116,7 +116,7 @@ def test_caches_are_compared_by_tensor(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_models_and_reports_are_compared_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Q/DQ models and reports can be compared; of a report with several models one must be named."""
+    """Q/DQ models and reports can be compared; for a report with several models, one model must be named."""
     model = convnet(tmp_path / "m.onnx")
     table = CalibrationSpec(data="memory", method="minmax")
     models = [quantize(model, tmp_path, MemoryData(image=images(64) * size), table).path for size in (1, 2)]
@@ -166,7 +166,7 @@ def write_uneven(path: Path) -> None:
 
 
 def test_tuning_keeps_what_is_sensitive_and_writes_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A search that ran out of builds can continue; nodes that meet the tolerances are written to hil.toml."""
+    """A search without a result advises more ``--builds``; one with a result writes ``exclude_nodes`` to hil.toml."""
     write_uneven(project / "toy.onnx")
     data = samples(400, seed=6)
     scores = cpu_session(project / "toy.onnx", 1).run(None, {"x": data["x"]})[0]

@@ -82,7 +82,7 @@ def test_a_warning_does_not_fail(project: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_the_config_declares_sizes_and_machine(capsys: pytest.CaptureFixture[str]) -> None:
-    """A model by its name or its file has the sizes of ``hil.toml``; the machine is the target's, if one is named."""
+    """The sizes of ``hil.toml`` apply to a model named by name or by file, and the target's table gives the machine."""
     for model in ("net", "net.onnx"):
         code, answer = run_json(capsys, model, "--target", "board", "--jetpack", "6.2")
         assert (code, answer["findings"]) == (0, [])
@@ -119,7 +119,7 @@ def test_missing_sizes_stop_a_model_of_the_config(project: Path, capsys: pytest.
 def test_precisions_of_the_config_are_compared_with_the_machine(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A precision that the config asks for and the target's TensorRT lacks stops that row."""
+    """A precision of the config that the target's TensorRT lacks is a finding, and the exit code is 1."""
     (project / "hil.toml").write_text(CONFIG.replace('"fp16"]', '"bf16"]'))
     code, answer = run_json(capsys, "net", "--target", "board", "--jetpack", "5.1.2")
     assert code == 1
@@ -127,7 +127,7 @@ def test_precisions_of_the_config_are_compared_with_the_machine(
 
 
 def test_the_estimate_counts_weights_and_declared_sizes(capsys: pytest.CaptureFixture[str]) -> None:
-    """Activations are those of the largest declared sizes; the estimate is labelled."""
+    """The memory estimate is labelled as one, and has the activations at the largest declared sizes."""
     memory = run_json(capsys, "net", "--target", "board")[1]["memory"]
     assert memory["estimate"] is True
     assert memory["activations"] == 2 * 3 * 32 * 32 * 4
@@ -135,7 +135,7 @@ def test_the_estimate_counts_weights_and_declared_sizes(capsys: pytest.CaptureFi
 
 
 def test_weights_are_estimated(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All weights count, with the size of their type."""
+    """The memory estimate counts each weight with the size of its type."""
     model = built(
         [node("MatMul", "x w", "y")], {"x": (1, [1, 64])}, {"y": (1, [1, 64])}, {"w": np.ones((64, 64), "f4")}
     )
@@ -171,7 +171,7 @@ FILES = {
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_file_that_is_no_model_is_one_message(kind: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that is not a model never passes."""
+    """A file that is not a model gives one message and never exit code 0."""
     path, content = project / "odd.onnx", FILES[kind]
     if kind == "a graph without nodes":
         content = built([], {"x": (1, [1])}, {"x": (1, [1])}).SerializeToString()

@@ -48,7 +48,7 @@ def compared(
 ) -> Compared:
     """Return the comparison of two runs of ``CHECKS`` by ``settings``; the candidate's values are times ``factors``.
 
-    The checks in ``limited`` have a limit, whose ``verdict`` is that of the candidate's run.
+    The checks in ``limited`` have a limit; their verdict is "passed" in the base and ``verdict`` in the candidate.
     """
     base = {check: "passed" if check in limited else UNLIMITED for check in CHECKS}
     cand = {check: verdict if check in limited else UNLIMITED for check in CHECKS}
@@ -61,7 +61,7 @@ def row(comparison: Compared, check: str) -> Row:
 
 
 def test_by_default_p50_counts_and_the_rest_is_information() -> None:
-    """A p99 that nobody asked about is shown as worse or unclear and does not decide; a worse p50 does."""
+    """By default only p50 counts: if it is worse or unclear, the comparison does not pass; p99 is only shown."""
     for factor, status in ((1.5, Status.WORSE), (NOISY, Status.UNCLEAR)):
         comparison = compared({"latency.p99": factor})
         assert (row(comparison, "latency.p99").status, row(comparison, "latency.p99").counts) == (status, False)
@@ -71,7 +71,7 @@ def test_by_default_p50_counts_and_the_rest_is_information() -> None:
 
 
 def test_without_a_row_that_counts_nothing_passes() -> None:
-    """By default a worse p50 decides; a p99 that is worse or unclear is only shown."""
+    """A comparison without any row that counts does not pass, even if all its rows are the same."""
     comparison = compared({})
     alone = comparison.model_copy(update={"rows": tuple(each for each in comparison.rows if not each.counts)})
     assert {each.status for each in alone.rows} == {Status.SAME}
@@ -107,7 +107,7 @@ def test_a_pattern_that_names_no_compared_row_is_a_mistake(pattern: str) -> None
 
 
 def test_a_limit_asks_for_no_worsening_and_to_be_met() -> None:
-    """A row with a limit prevents a pass if it is worse, or if it is unclear and misses the limit."""
+    """A row with a limit prevents a pass if it is worse, or if it is unclear and the candidate misses the limit."""
     limited = ("latency.p99",)
     assert row(compared({}, limited=limited), "latency.p99").asked is Asked.LIMIT
     assert not compared({"latency.p99": 1.5}, limited=limited).passed

@@ -37,7 +37,7 @@ def on(board: str, number: int, factor: float = SAME, beside: ControlSummary | N
 
 
 def compared(folder: Path, base: Side, cand: Side, boards: tuple[str, ...] = BOARDS, **spreads: float) -> Compared:
-    """Return the comparison in a history where ``boards`` differ by ``spreads``, given for ``row`` and ``control``."""
+    """Return the comparison after a calibration of ``boards``; ``row`` and ``control`` are by how much they differ."""
     with open_history(f"sqlite:///{folder}/history.db", base=folder) as history:
         rows = {"row": ROW, "control": (CONTROL, "net v1", "")}
         for name, spread in spreads.items():
@@ -64,7 +64,7 @@ def test_without_a_calibration_boards_are_different_environments(tmp_path: Path)
 
 
 def test_a_board_that_was_not_calibrated_with_the_other_is_another_environment(tmp_path: Path) -> None:
-    """A calibration applies only to the boards and rows that it has; any other row is confounded."""
+    """A row is confounded unless a calibration includes both boards and that row."""
     third = compared(tmp_path, on(BOARDS[0], 1), on("7777", 2), row=0.01)
     assert set(statuses(third).values()) == {Status.CONFOUNDED}
     both = compared(tmp_path, on(BOARDS[0], 1), on(BOARDS[1], 2), row=0.01)
@@ -99,7 +99,7 @@ def test_a_verdict_must_hold_for_every_difference_that_the_boards_may_have(
 
 
 def test_a_board_that_became_slower_since_is_confounded(tmp_path: Path) -> None:
-    """The control may differ by as much as the boards' controls did, and by less than 5 % more."""
+    """A row is confounded if the controls differ by 5 % more than the calibration of the two boards explains."""
 
     def status(level: float, spread: float = 0.0) -> Status:
         sides = on(BOARDS[0], 1, beside=control(1)), on(BOARDS[1], 2, SLOWER, beside=control(level))
@@ -112,7 +112,7 @@ def test_a_board_that_became_slower_since_is_confounded(tmp_path: Path) -> None:
 
 
 def test_rows_of_one_board_are_judged_though_the_runs_used_several(tmp_path: Path) -> None:
-    """In runs of a pool each row has its own board: equal boards are compared without any allowance."""
+    """In runs of a pool, a row that ran on one board on both sides is judged, and one on two boards is confounded."""
     facts = {name: {"identity": {"serial": name, "module": "orin-nx-16gb"}} for name in BOARDS}
 
     def of(number: int, boards: tuple[str, str]) -> Side:

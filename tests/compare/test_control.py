@@ -60,7 +60,7 @@ def test_a_control_that_drifts_is_confounded() -> None:
 
 
 def test_a_change_must_exceed_that_of_the_control() -> None:
-    """A change counts only as far as it exceeds that of the control."""
+    """A change of a row counts only as far as it exceeds the change of the control."""
     for factor, expected in ((1.04, Status.SAME), (1.065, Status.UNCLEAR), (1.1, Status.WORSE), (0.9, Status.BETTER)):
         rows = compared(factor, control(1), control(1.04)).rows
         assert next(row for row in rows if row.check == "latency.p50").status is expected
@@ -128,7 +128,7 @@ def test_a_recorded_disturbance_is_confounded(factor: float) -> None:
 
 
 def test_a_recorded_difference_may_explain_the_control() -> None:
-    """A different runtime may explain a different control and confounds nothing; a different model does not."""
+    """Another runtime may explain another control, so the rows are judged; another model does not explain it."""
     base, cand = timed(1, SAME, control(1)), timed(2, SLOWER, control(1.4))
     other = compare(base, with_fact(cand, runtimes={"tensorrt": "10.3"}), RULE, QUIET)
     assert {row.status for row in other.rows} == {Status.WORSE, Status.BETTER}

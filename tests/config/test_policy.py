@@ -132,7 +132,7 @@ def regression(visible: object) -> Report:
 
 @pytest.mark.parametrize(("visible", "ok"), [(0.02, True), (0.04, False), ("inf", False), (None, False), (True, False)])
 def test_a_comparison_of_too_little_power_fails(visible: object, ok: bool) -> None:
-    """``detects`` fails a comparison that could not have detected a change of that size, even if it passed."""
+    """``detects`` fails a comparison that could not have detected a change of that size, even one that passed."""
     demanding = policy(require=["regression.latency_p50"], detects="3 %")
     decision = judge(regression(visible), demanding, around=NOW)
     assert rule_outcome(decision, "power")[0] is ok
@@ -140,7 +140,7 @@ def test_a_comparison_of_too_little_power_fails(visible: object, ok: bool) -> No
 
 
 def test_an_interval_wider_than_the_required_power_fails() -> None:
-    """``detects`` fails a row whose confidence interval, as a share of its limit, is wider than that."""
+    """``detects`` fails a row whose confidence interval, as a share of its limit, is wider than ``detects``."""
     decision = judge(sample.passed(), policy(require=["latency.p99"], detects="2 %"), around=NOW)
     assert rule_outcome(decision, "power")[0] is True
     decision = judge(sample.passed(), policy(require=["latency.p99"], detects="1 %"), around=NOW)
@@ -159,7 +159,7 @@ def test_a_policy_on_power_needs_a_measured_row() -> None:
 
 
 def test_an_open_interval_detects_nothing() -> None:
-    """A missing bound of an interval counts as infinite."""
+    """An interval without an upper or lower bound counts as infinitely wide for ``detects``."""
     row = next(check for check in sample.checks() if check.id == "latency.p99")
     assert row.measurement is not None
     open_ = row.measurement.model_copy(update={"high": None})

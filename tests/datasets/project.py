@@ -53,7 +53,7 @@ class Project:
         signature: Signature | None = None,
         samples: int | None = None,
     ) -> Dataset:
-        """Opens ``source`` for the model ``m``."""
+        """Open ``source`` as data of the model ``m``; return the data set."""
         plain = self.signature()
         path = self.root / "hil.toml"
         path.write_text(f'[models.m]\npath = "m.onnx"\ndata = "synthetic"\n{self.extra}\n')

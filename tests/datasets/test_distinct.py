@@ -80,7 +80,7 @@ def test_the_number_of_compared_samples_is_bounded(monkeypatch: pytest.MonkeyPat
 
 
 def test_only_the_first_samples_count() -> None:
-    """With a number of samples only the first ones are counted."""
+    """With a number of samples, ``distinct`` counts only that many samples from the beginning."""
     data = MemoryData(x=np.concatenate([copies(normal(1, 64), 30, 1e-6), normal(70, 64, seed=5)]))
     assert [distinct(data, count) for count in (30, 31, None)] == [1, 2, 71]
 

@@ -90,7 +90,7 @@ def test_sequences_of_different_lengths_share_no_batch(tmp_path: Path) -> None:
 
 
 def test_sequences_of_a_batch_lie_along_the_batch_axis(tmp_path: Path) -> None:
-    """In a batch of sequences, the first axis is the steps; the states at the beginning are those of the data."""
+    """A batch of sequences has the steps on its first axis, and begins with the states in the data."""
     x = recurrent.inputs(4, 7)
     h = np.random.default_rng(0).normal(size=(4, 1, 4)).astype(np.float32)
     np.savez(tmp_path / "data.npz", x=x, h=h)

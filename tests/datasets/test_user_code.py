@@ -137,7 +137,7 @@ def test_code_runs_once_for_the_digests(project: Project) -> None:
 def test_a_callable_without_end_is_given_up(
     project: Project, monkeypatch: pytest.MonkeyPatch, name: str, most: int
 ) -> None:
-    """Without ``samples``, an endless callable is refused after a number of samples or bytes, with advice to set it."""
+    """An endless callable is refused at a limit of samples or bytes, with the advice to set ``samples``."""
     monkeypatch.setattr(user_code, name, most)
     project.module("endless", ENDLESS.format(most=60))
     with pytest.raises(UserError, match="has not ended: model m: set samples"):

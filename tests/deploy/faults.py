@@ -174,14 +174,14 @@ FAULTS: dict[str, tuple[Callable[[Fleet, Child], None], str]] = {
     "health check hangs": (nothing, "hangs"),
     "health check hangs, board's processes killed": (board_killed, "hangs"),
 }
-"""The fault, and the mood of the release that is deployed."""
+"""By name: the function that injects the fault, and the mood of the release that is deployed."""
 
 
 def run(fleet: Fleet, fault: str, seed: int, length: float) -> dict[str, Any]:
-    """Deploy once with ``fault`` at a moment within ``length`` seconds that ``seed`` draws; return a row of the result.
+    """Deploy once, with ``fault`` at a moment within ``length`` seconds that ``seed`` draws; return a row of results.
 
-    ``held`` is true if the robot runs exactly the old or the new release and lists that one; else ``why`` has the
-    reason.
+    ``held`` is true if the robot runs exactly the old or the new release, and lists that release as the current one;
+    else ``why`` has the reason.
     """
     inject, mood = FAULTS[fault]
     robot, moment = fleet.robot, random.Random(seed).uniform(0.0, length)  # noqa: S311 - has to be drawn again

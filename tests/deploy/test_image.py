@@ -26,7 +26,7 @@ ENGINE, CONFIG = b"an engine" * 100, b"speed: 3\n"
 
 
 def tar_of(entries: list[Entry], kind: bytes = tarfile.SYMTYPE) -> bytes:
-    """Return a tar file with these members; links have this kind."""
+    """Return a tar file with these members; ``kind`` is the tar type of its links."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, content in entries:
@@ -51,7 +51,7 @@ class ImageArchive:
     kind: bytes = tarfile.SYMTYPE
 
     def inside(self, path: str) -> str:
-        """Return the path in the image of a file of the release."""
+        """Return the path within the image of a file of the release."""
         return f"{image.FOLDER}/{path}"
 
     def save(self, change: Callable[[dict[str, bytes]], object] = lambda _: None, *, zipped: bool = False) -> Path:

@@ -46,7 +46,7 @@ def project(judged: Path, copied: Callable[[Path], Path]) -> Path:
 
 
 def refusal(root: Path, **late: float) -> str:
-    """Return why the project's report is refused, ``late`` after now."""
+    """Return why the project's report is refused at the time ``late`` (arguments of ``timedelta``) after now."""
     now = datetime.now(timezone.utc) + timedelta(**late)
     with pytest.raises(HilError) as caught:
         judged_report(load(root / "hil.toml"), root / "report", "rover", now)
@@ -158,7 +158,7 @@ def test_an_edited_report(project: Path, change: Callable[[dict[str, Any]], obje
 
 
 def test_a_gate_that_did_not_pass(project: Path) -> None:
-    """A report that a gate does not pass is refused, whether by the config's policy or by its own."""
+    """A report that the config's policy fails, or whose own recorded decision is a failure, is refused."""
     report = read(project)
     spec = load(project / "hil.toml").spec.gate.model_copy(update={"require": ("energy.inference",)})
     reasons = list(refusals.of_report(report, {"the gate of hil.toml": gate.judge(report, spec)}))
@@ -169,7 +169,7 @@ def test_a_gate_that_did_not_pass(project: Path) -> None:
 
 
 def test_an_engine_that_no_check_used(project: Path) -> None:
-    """An engine that was built but not checked is refused; its evidence is the lowest."""
+    """An engine that no check used is refused, and its evidence is the lowest kind."""
     report = read(project)
     other = report.engines[0].model_copy(update={"digest": "1" * 64})
     assert "no check of the report used" in next(refusals.of_engines(report, [other]))

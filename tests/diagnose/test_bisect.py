@@ -63,7 +63,7 @@ def test_a_changed_constant_is_found_at_its_node(
 
 
 def test_nodes_that_pass_an_error_on_are_not_accused(tmp_path: Path) -> None:
-    """Only the faulty node is accused, although every later tensor of the whole engine differs."""
+    """Only the faulty node is named, although every later tensor of the engine differs too."""
     model = net(tmp_path)
     diagnosis = diagnose(model, with_constant(model, "kernel", one_weight), feeds(), "fp32")
     assert diagnosis.first is not None
@@ -249,7 +249,7 @@ def fusing(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_a_wrong_fusion_that_marking_prevents_is_bisected(tmp_path: Path) -> None:
-    """If each node alone is right, the node is named whose tensor, made an output, corrects the engine."""
+    """If each node alone is right, the node whose tensor corrects the engine when it is made an output is named."""
     model = net(tmp_path)
     diagnosis = diagnose(model, model, feeds(), "fp32", fusing)
     (culprit,) = diagnosis.culprits
@@ -267,7 +267,7 @@ def whole_only(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]
 
 
 def test_an_error_only_in_the_whole_engine_is_found(tmp_path: Path) -> None:
-    """A node whose values in the engine differ from those alone, on the same inputs, is named."""
+    """A node is named whose values in the whole engine differ from its values alone on the same inputs."""
     model = net(tmp_path)
     (culprit,) = diagnose(model, model, feeds(), "fp32", whole_only).culprits
     assert (culprit.seen.node.name, culprit.cause) == ("mean", Cause.FUSION)
@@ -285,7 +285,7 @@ def turning(path: Path, order: list[int], rows: int) -> onnx.ModelProto:
 
 
 def test_a_tensor_of_another_shape_is_named_although_correcting_it_cannot_run(tmp_path: Path) -> None:
-    """The rest of the engine cannot take the right value: the error after a correction is then not measured."""
+    """A node that gives another shape is named; the error after correcting it is None, since the rest cannot run."""
     model, engine = turning(tmp_path / "a.onnx", [0, 2, 1], 3), turning(tmp_path / "b.onnx", [0, 1, 2], 4)
     x = np.random.default_rng(0).normal(size=(1, 3, 4)).astype(np.float32)
     diagnosis = diagnose(model, engine, {"x": x}, "fp32")

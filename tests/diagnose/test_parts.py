@@ -206,7 +206,7 @@ def test_the_output_of_a_qdq_pair_is_paired_with_its_input(tmp_path: Path) -> No
 
 
 def test_each_severed_part_is_fed_by_itself(tmp_path: Path) -> None:
-    """A part computes from its own inputs, not from the outputs of other parts."""
+    """A part of a cut graph computes from the inputs fed to it, not from the outputs of other parts."""
     model = net(tmp_path)
     graph = Graph(model)
     paired = pairs(graph, graph)
@@ -221,7 +221,7 @@ def test_each_severed_part_is_fed_by_itself(tmp_path: Path) -> None:
 
 
 def test_a_severed_output_that_is_not_fed_has_its_type(tmp_path: Path) -> None:
-    """An integer output, which no part is fed, keeps its type: without one a target refuses the part."""
+    """An integer output that is fed to no part keeps its type; without a type, a target refuses the part."""
     model = net(tmp_path)
     model.graph.node.append(helper.make_node("ArgMax", ["logits"], ["best"], name="best", axis=1))
     model.graph.output.append(helper.make_tensor_value_info("best", TensorProto.INT64, ["batch", 1]))

@@ -12,7 +12,7 @@ from hil.diagnose.bisect import diagnose
 
 
 def attention(scale: float | None = None) -> onnx.ModelProto:
-    """Return softmax(image) @ values; with ``scale``, two Q/DQ pairs and a Flatten between them before the softmax."""
+    """Return a model of softmax(image) @ values; ``scale`` adds two Q/DQ pairs and a Flatten before the softmax."""
     constants = {"values": np.random.default_rng(1).normal(size=(8, 4)).astype(np.float32)}
     nodes = []
     if scale is not None:
@@ -42,7 +42,7 @@ def attention(scale: float | None = None) -> onnx.ModelProto:
 
 @pytest.mark.parametrize(("factor", "named"), [(1, []), (8, ["softmax"])])
 def test_a_node_that_quantizes_its_operand_again_may_round_it(factor: float, named: list[str]) -> None:
-    """A second Q/DQ pair within a node's part is a fault only if its range is wrong."""
+    """A second Q/DQ pair before a node is a fault of that node only if the pair's range is wrong."""
     image = np.random.default_rng(0).normal(size=(32, 8)).astype(np.float32)
     image[0, 0] = 30  # the steps are wide for the rest
     fed, scale = {"image": image}, factor * 30 / 127
@@ -52,7 +52,7 @@ def test_a_node_that_quantizes_its_operand_again_may_round_it(factor: float, nam
 
 
 def table(gain: float, scale: float | None = None) -> onnx.ModelProto:
-    """Return 8 columns of which the first adds ``gain`` times slice 1; with ``scale``, one Q/DQ pair for both."""
+    """Return a model with 8 columns of slice 0; column 0 adds ``gain`` times slice 1. ``scale`` adds a Q/DQ pair."""
     weights = np.ones((2, 8), np.float32) * np.array([[1], [0]], np.float32)
     weights[1, 0] = gain
     constants = {"weights": weights, "one": np.float32(1)}
@@ -80,7 +80,7 @@ def table(gain: float, scale: float | None = None) -> onnx.ModelProto:
 
 @pytest.mark.parametrize(("gain", "named"), [(18, []), (100, []), (400, ["both"])])
 def test_a_lost_slice_is_judged_by_what_fails_parity(gain: float, named: list[str]) -> None:
-    """A range too coarse for one slice is a fault only if the outputs then fail; inconclusive ones may be sound."""
+    """A range that is too coarse for one slice is a fault only if the outputs fail parity because of it."""
     random = np.random.default_rng(0)
     image = random.normal(size=(64, 2, 4)).astype(np.float32)
     scale = float(np.abs(image).max()) / 127

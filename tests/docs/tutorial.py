@@ -40,7 +40,7 @@ class Different(Exception):  # noqa: N818 - what differs from the page
 
 @dataclass
 class Reader:
-    """Follows the page in ``folder``; with ``without``, leaves out commands that contain it, and diffs.
+    """Follow the page in ``folder``. If ``without`` is set, skip diffs, and commands that contain its text.
 
     If ``installed`` is true, the commands that install pytest-hil are skipped.
     """
@@ -81,7 +81,7 @@ class Reader:
         return count
 
     def start(self, text: str) -> None:
-        """Start a simulated board in this clone and wait until it is there; ``close`` stops it."""
+        """Start a simulated board in this clone and wait until its files are written; ``close`` stops it."""
         count = len(list(self.folder.glob(BOARDS)))
         env = os.environ | {"TUTORIAL": str(self.folder)}
         log = (self.folder / f"board-{count}.log").open("wb")
@@ -157,7 +157,7 @@ class Step:
     wrong: str = ""
 
     def show(self) -> bool:
-        """Print how the step differs from the page, if it does, and its figures; return whether it does not differ."""
+        """Print how the step differs from the page, if it does, and its figures; return whether it matches the page."""
         if self.wrong:
             print(f"{self.title}: not as the page shows: {self.wrong}", flush=True)  # noqa: T201 - a program for people
         figures = f"{self.seconds:6.1f} s {self.processors:6.1f} s of processors {self.commands:3} commands"

@@ -15,7 +15,7 @@ import onnxruntime
 
 PYTHON = "/opt/python/bin/python3"
 FULL, WITHOUT_RUNTIME, SLOW = "/opt/numpy:/opt/onnxruntime", "/opt/numpy", "/opt/slow"
-"""``PYTHONPATH`` that finds both, finds numpy alone, or delays the start of the interpreter by a minute."""
+"""``PYTHONPATH`` with numpy and ONNX Runtime, with numpy alone, and with a module that delays Python's start."""
 NOT_NEEDED = (
     *("test", "idlelib", "tkinter", "ensurepip", "lib2to3", "site-packages", "config-*", "*.opt-?.pyc"),
     *("distutils", "pydoc_data", "turtledemo", "_tkinter*", "_test*", "_codecs_*"),
@@ -40,7 +40,7 @@ class Podman:
 
 
 def podman(folder: Path) -> Podman:
-    """Return a podman that also works with cgroups of version 1, or of both versions: it is shown version 2 only."""
+    """Return a podman that sees only cgroups of version 2, so that it also works where version 1 is mounted."""
     program = _program("podman")
     bin_folder = folder / "bin"
     bin_folder.mkdir(parents=True)

@@ -43,7 +43,7 @@ def test_images_are_named_as_engines_name_them(name: str) -> None:
     ["", "-v", "--privileged", "a b", "a\n", "a;b", "A", "a/", "/a", "a:", "a@sha256:12", "a//b", "../a", "a" * 513],
 )
 def test_invalid_references_are_refused(name: str) -> None:
-    """Anything else is rejected, above all options of the engine."""
+    """Text that is not an image reference is rejected, above all text that the engine would read as an option."""
     assert not container_spec.is_reference(name)
     with pytest.raises(Failure, match="is not an image reference"):
         container_spec.parse(json.dumps(REQUESTED._replace(image=name)._asdict()))
@@ -138,7 +138,7 @@ def test_a_path_that_would_be_an_option_is_refused(store: str) -> None:
     ],
 )
 def test_image_errors_are_distinguished(output: str, message: str) -> None:
-    """Errors of docker and podman versions of several years are recognized."""
+    """The message names the cause of an image error, as docker and podman of several versions word it."""
     assert container_spec.image_trouble(REQUESTED, output).message.startswith(message)
 
 

@@ -168,7 +168,7 @@ def test_end_to_end(worker: EngineWorker) -> None:
 
 
 def test_only_the_worker_is_inside(shared: AgentClient, worker: EngineWorker) -> None:
-    """The worker's process id is the outer one; it has no network and no privileges, and cannot write to a blob."""
+    """Only the worker is in the container, without network or privileges, and it cannot write to the store's blobs."""
     store = shared.hello["store"]
     proc = Path(f"/proc/{worker.pid}")
     assert b"--worker" in (proc / "cmdline").read_bytes()
@@ -201,7 +201,7 @@ def test_the_environment_names_the_container(shared: AgentClient, podman: image.
 
 
 def test_an_engine_is_built_inside(shared: AgentClient, model: Path) -> None:
-    """A build runs in a container of its own, and an equal request reuses the engine."""
+    """A build runs in a container of its own; a second build with the same request returns the stored engine."""
     assert not build(shared, model).cached
     assert build(shared, model).cached
 
@@ -224,7 +224,7 @@ def test_lost_workers_are_reported(shared: AgentClient, podman: image.Podman) ->
 
 @pytest.mark.parametrize("victim", ["host", "supervisor"])
 def test_no_container_outlives_its_supervisor(podman: image.Podman, store: Path, victim: str) -> None:
-    """Three seconds after SIGKILL of host or supervisor, both workers and their containers are gone."""
+    """Three seconds after SIGKILL of the host or the supervisor, the workers and their containers have ended."""
     before = containers(podman)
     container = describe(store).container
     assert container is not None
@@ -254,7 +254,7 @@ def test_no_container_outlives_its_supervisor(podman: image.Podman, store: Path,
     ids=["image", "engine", "python", "numpy", "option", "detached", "entry point"],
 )
 def test_each_obstacle_is_one_message(contained: Starts, keys: dict[str, Any], message: str) -> None:
-    """Whatever prevents a worker from starting gives one message, and the agent continues."""
+    """Each obstacle to starting a worker gives one message that names the target, and the agent continues."""
     agent = contained(**keys)
     with pytest.raises(LabError, match=message) as caught:
         agent.probe()
@@ -263,7 +263,7 @@ def test_each_obstacle_is_one_message(contained: Starts, keys: dict[str, Any], m
 
 
 def test_a_missing_runtime_is_reported(contained: Starts, model: Path) -> None:
-    """A runtime that is installed outside the container but not in it is missing."""
+    """A runtime that the image lacks is reported as missing, even if it is installed outside the container."""
     agent = contained(libraries=image.WITHOUT_RUNTIME)
     reason = f"image hil-test:full has no onnxruntime that {image.PYTHON} can import"
     assert agent.probe()["why_not"]["onnxruntime"] == reason
@@ -272,7 +272,7 @@ def test_a_missing_runtime_is_reported(contained: Starts, model: Path) -> None:
 
 
 def test_a_container_that_is_starting_is_removed(contained: Starts, podman: image.Podman) -> None:
-    """If the host goes away while a container starts, the container is removed too."""
+    """If the host closes the agent while a container starts, that container is removed too."""
     before = containers(podman)
     agent = contained(libraries=image.SLOW)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EMPTY = {"groups": list, "devices": list}
-"""Facts that every machine has, with their types."""
+"""Facts that are empty, not None, on a machine without any file, with their types."""
 
 
 @pytest.mark.parametrize("jetpack", GENERATIONS)
@@ -66,7 +66,7 @@ def test_the_device_tree_in_sysfs_is_read_too(tmp_path: Path) -> None:
 
 
 def test_a_package_that_was_removed_is_not_installed(tmp_path: Path) -> None:
-    """The list keeps the version of a removed package; only installed ones count, and names match in full."""
+    """A package counts as installed only under its full name, and not if dpkg lists it as removed."""
     tree = replace(ORIN_NX, files={"var/lib/dpkg/status": ""})
     removed = "Package: nvidia-jetpack\nStatus: deinstall ok config-files\nVersion: 6.2.1+b38\n\n"
     other = "Package: nvidia-l4t-core-dev\nStatus: install ok installed\nVersion: 1\n"
@@ -104,7 +104,7 @@ def test_a_damaged_version_file_gives_no_version(text: str, tmp_path: Path) -> N
     ],
 )
 def test_a_container_is_recognized_or_unknown(files: dict[str, str], container: str | None, tmp_path: Path) -> None:
-    """A system with cgroups of its own and without systemd may be a container, so the answer is None."""
+    """A container engine is recognized by its files; without files and without systemd the answer is None."""
     assert replace(THOR, files=files).facts(tmp_path)["container"] == container
 
 
@@ -154,7 +154,7 @@ def test_versions_have_two_layouts(number: int, version: str) -> None:
 
 @given(st.integers(max_value=999) | st.integers(min_value=10_000_000))
 def test_other_numbers_are_no_version(number: int) -> None:
-    """A version number in an unknown layout gives no version."""
+    """A version number in an unknown layout gives None."""
     assert library_versions.decoded(number) is None
 
 
@@ -176,7 +176,7 @@ LIBRARIES = {
 
 
 def compiled(folder: Path, name: str, source: str) -> Path:
-    """Compile a shared library of that name into the folder."""
+    """Return the path of ``source`` compiled as the shared library ``name``. Skip the test without a C compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler")
@@ -188,7 +188,7 @@ def compiled(folder: Path, name: str, source: str) -> Path:
 def answers_of(
     folder: Path, monkeypatch: pytest.MonkeyPatch, patience: float = 20.0, **other: str
 ) -> library_versions.Answers:
-    """Return the answers with these libraries installed; ``other`` replaces some of them."""
+    """Return what a probe answers with ``LIBRARIES`` installed; ``other`` replaces sources by the start of the name."""
     for name, source in LIBRARIES.items():
         chosen = next((text for start, text in other.items() if name.startswith(start)), source)
         compiled(folder, name, chosen)
@@ -197,7 +197,7 @@ def answers_of(
 
 
 def test_versions_come_from_the_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All four numbers of TensorRT, cuDNN's version, and cuInit's result by code and name."""
+    """The libraries give TensorRT's version in full, cuDNN's version, and cuInit's result by code and name."""
     answers, reasons = answers_of(tmp_path, monkeypatch)
     no_device = {"code": 100, "error": "CUDA_ERROR_NO_DEVICE"}
     assert answers == {"cuinit": no_device, "nvinfer": "10.3.0.30", "cudnn": "9.3.0", "kernels": []}
@@ -212,7 +212,7 @@ def test_an_old_library_has_one_number(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("call", ["abort", "crash"])
 def test_a_crash_ends_only_the_library_s_own_query(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a crash, earlier answers stay, the crashed query has the signal as reason, and later ones are marked."""
+    """After a crash, earlier answers stay, the crashed query's reason is the signal, and later queries are skipped."""
     body = {"abort": "abort();", "crash": "*(volatile int *)0 = 1;"}[call]
     source = f"#include <stdlib.h>\nint getInferLibVersion(void) {{ {body} return 1; }}"
     answers, reasons = answers_of(tmp_path, monkeypatch, libnvinfer=source)
@@ -223,7 +223,7 @@ def test_a_crash_ends_only_the_library_s_own_query(call: str, tmp_path: Path, mo
 
 
 def test_a_library_that_hangs_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A library that never answers is waited for once, and the reason states this."""
+    """A library that never answers is waited for until the time limit only, and the reason states the limit."""
     began = time.monotonic()
     hanging = "#include <unistd.h>\nint cuInit(unsigned f) { for (;;) pause(); }"
     answers, reasons = answers_of(tmp_path, monkeypatch, patience=1.5, libcuda=hanging)
@@ -243,7 +243,7 @@ def test_output_of_a_library_is_not_an_answer(tmp_path: Path, monkeypatch: pytes
 
 
 def test_architectures_with_kernels_are_those_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Architectures are read from the builder's files next to the library, through links too; older ones have none."""
+    """GPU architectures are read from the names of the builder's files next to the library, also through a link."""
     real = tmp_path / "real"
     real.mkdir()
     for name in ("sm86.so.10.13.3", "sm120.so.10.13.3", "sm80.so.10.13.3", "ptx.so.10.13.3"):
@@ -282,7 +282,7 @@ def test_the_reason_names_a_missing_dependency(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_loaded_library_gives_the_version(tmp_path: Path) -> None:
-    """A process that has loaded a libnvinfer from elsewhere reports the version of that one."""
+    """A process reports the version of the libnvinfer that it has loaded, wherever that library is."""
     library = compiled(tmp_path, "libnvinfer.so.8", "int getInferLibVersion(void) { return 8503; }")
     code = "import ctypes\nfrom hil.agent.machine.library_versions import loaded\nassert loaded() is None\n"
     code += f"ctypes.CDLL({str(library)!r})\nprint(loaded())"

@@ -28,7 +28,7 @@ def engine(load: float | None, *mhz: float | None) -> dict[str, Any]:
 
 
 def memory(used: int, total: int, unit: int = MIB, **more: int) -> dict[str, int]:
-    """Return used and total bytes; ``more`` gives ``block`` or ``cached`` in the same unit."""
+    """Return ``used`` and ``total`` in bytes; ``more`` adds ``block`` or ``cached`` in ``unit``, or a count ``blocks``."""
     return {"used": used * unit, "total": total * unit} | {k: v if k == "blocks" else v * unit for k, v in more.items()}
 
 
@@ -295,7 +295,7 @@ def test_a_malformed_field_does_not_hide_others() -> None:
     ],
 )
 def test_each_form_of_a_field(text: str, key: str, name: str, value: object) -> None:
-    """The first power and temperature is the current one; an engine that is off has no load and no clock."""
+    """Of several powers or temperatures, the first is read; an engine that is off has no load and no clock."""
     fields = parse(f"RAM 1/2MB {text}")
     assert fields[key] == {name: value}
     assert "unknown" not in fields
@@ -310,7 +310,7 @@ def test_each_form_of_a_field(text: str, key: str, name: str, value: object) -> 
     ],
 )
 def test_an_invalid_value_is_unknown(text: str) -> None:
-    """A word that only resembles a number gives no value; neither does a negative power."""
+    """A malformed, negative or overlong value gives no reading, and its words are listed as unknown."""
     fields = parse(f"RAM 1/2MB {text}")
     assert set(fields) == {"ram", "unknown"}
     assert fields["unknown"] == text.split()
@@ -320,7 +320,7 @@ def test_an_invalid_value_is_unknown(text: str) -> None:
     "line", ["", "   ", "disk 5/10 VDD_IN 5000mW/5000mW GPU@40C", "tegrastats: not permitted", "\0" * 50]
 )
 def test_a_line_without_ram_gives_nothing(line: str) -> None:
-    """A line without a RAM field is not from tegrastats, so that garbage never becomes a reading."""
+    """A line without a RAM field is not from tegrastats and gives no reading."""
     assert not set(parse(line)) - {"unknown"}
 
 
@@ -348,7 +348,7 @@ def test_any_text_is_parsed_or_unknown(text: str) -> None:
 
 
 def test_mutated_lines_are_parsed_safely() -> None:
-    """2,000 mutations of real lines: no exception, only finite values, and no power that is not in the line."""
+    """2,000 mutated lines raise nothing and give only finite values, and no power that is not in the line."""
     fields = fuzzer.fuzz(2000, seed=1)
     assert fields["read"] > 500
     assert math.isclose(fields["read"] + fields["nothing"], 2000)

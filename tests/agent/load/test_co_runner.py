@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 SHELL = "(setsid sleep {n} &) ; sleep {n} & trap '' TERM; sleep {n}"
-"""A shell that ignores SIGTERM, with a child, and a process in a session of its own."""
+"""A command that starts three processes: one in a session of its own, an ordinary one, and one that ignores SIGTERM."""
 
 
 def running(word: str) -> list[int]:
@@ -54,7 +54,7 @@ def resident(pid: int) -> int:
 
 
 def test_reserved_memory_is_resident(shared_agent: AgentClient) -> None:
-    """A separate process writes every page of the reserve, and ends with the load."""
+    """A separate process makes the whole reserve resident, and ends with the load."""
     (load,) = shared_agent.call("load_begin", {"reserve": 200 * MIB})[0]["loads"]
     assert resident(load["pid"]) > 200 * MIB
     assert shared_agent.call("load_end")[0]["ended"] == []
@@ -62,7 +62,7 @@ def test_reserved_memory_is_resident(shared_agent: AgentClient) -> None:
 
 
 def test_a_reserve_that_does_not_fit_is_refused(shared_agent: AgentClient) -> None:
-    """A reserve above the available memory is refused before any page is written."""
+    """A reserve above the available memory is refused."""
     with pytest.raises(LabError, match=r"cannot be reserved: \d+ MiB are available: on target 'bench': lower"):
         shared_agent.call("load_begin", {"reserve": 1 << 50})
 
@@ -99,7 +99,7 @@ def test_loads_end_with_the_agent(agent: AgentClient, number: signal.Signals) ->
 
 
 def test_killed_keepers_end_the_command(shared_agent: AgentClient) -> None:
-    """If the kernel kills the load's own processes for lack of memory, the command is killed too."""
+    """If the load's keeper processes are killed, the co-runner's command is killed too."""
     shared_agent.call("load_begin", {"co_runner": ["sleep", "7403"]})
     for pid in running("--load"):
         os.kill(pid, signal.SIGKILL)
@@ -121,7 +121,7 @@ def start_co_runner(word: str, agent: AgentClient) -> list[int]:
 
 @pytest.mark.parametrize("killed", [0, 1])
 def test_either_keeper_ends_the_load_if_the_other_is_killed(shared_agent: AgentClient, killed: int) -> None:
-    """If one keeper is killed, the other ends all processes of the load at once, also those in their own session."""
+    """If one keeper is killed, the other ends all processes of the load, also one in a session of its own."""
     keepers = start_co_runner("7404", shared_agent)
     os.kill(keepers[killed], signal.SIGKILL)
     assert have_ended("7404")
@@ -129,7 +129,7 @@ def test_either_keeper_ends_the_load_if_the_other_is_killed(shared_agent: AgentC
 
 
 def test_the_agent_ends_the_load_if_both_keepers_are_killed(shared_agent: AgentClient) -> None:
-    """The agent recognizes the processes of a load by a mark in their environment; others keep running."""
+    """If both keepers are killed, the agent ends the processes with the load's mark in their environment, no others."""
     with subprocess.Popen(["/bin/sleep", "7406"]) as own:
         for pid in start_co_runner("7405", shared_agent):
             os.kill(pid, signal.SIGKILL)
@@ -152,7 +152,7 @@ def test_the_next_session_ends_a_load_without_agent_and_keepers(agent: AgentClie
 
 
 def test_an_early_end_is_reported(shared_agent: AgentClient) -> None:
-    """A co-runner that ends early is reported by the state and at the end of the load, whatever its exit code."""
+    """If a co-runner ends early, even with exit code 0, both the board's state and the end of the load report it."""
     shared_agent.call("load_begin", {"co_runner": ["sh", "-c", "sleep 0.6; exit 0"]})
     time.sleep(0.6)
     messages = shared_agent.call("state", {"quick": True})[0]["load_ended"]
@@ -191,7 +191,7 @@ def test_agents_of_one_session_load_in_turn(agent: AgentClient, store: Path) -> 
 
 
 def test_loads_need_the_target_held(store: Path) -> None:
-    """A session that does not hold the target changes nothing on it."""
+    """A session that does not hold the target can neither begin a load nor prepare the target."""
     with open_target("bench", TargetSpec(store=str(store))).start_agent() as other:
         for op in ("load_begin", "prepare"):
             with pytest.raises(LabError, match="hold it first"):

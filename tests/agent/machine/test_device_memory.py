@@ -45,7 +45,7 @@ def test_any_text_is_read(text: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_nvml_lists_processes(layout: struct.Struct) -> None:
-    """All struct versions give the same result; "not available" gives None, also in a sum."""
+    """All struct versions give the same sums by process; a process with a size that is "not available" gets None."""
     entries = [(41, 7 * MIB), (42, nvml.NOT_AVAILABLE), (41, MIB), (42, 5)]
     tail = (0, 0) if layout.size == 24 else ()
     raw = b"".join(layout.pack(pid, used, *tail) for pid, used in entries) + b"\xff" * 64
@@ -65,7 +65,7 @@ def test_nvml_uuids_follow_from_cuda_s() -> None:
 
 
 def test_without_nvml_no_gpu_is_opened() -> None:
-    """Without the library, or with one that is not NVML, no GPU is opened."""
+    """Without the NVML library, or with a library that is not NVML, ``open_nvml`` returns None."""
     assert nvml.open_nvml({"number": 0}, "libnvidia-ml-that-is-nowhere.so.1") is None
     assert nvml.open_nvml({"number": 0}, "libc.so.6") is None
 
@@ -80,11 +80,11 @@ class Board:
         self.set_available(6000)
 
     def set_available(self, mib: int) -> None:
-        """Set MemAvailable, of 8000 MiB."""
+        """Write a meminfo with ``mib`` MiB available of 8000."""
         self.proc.joinpath("meminfo").write_text(f"MemTotal: {8000 * 1024} kB\nMemAvailable: {mib * 1024} kB\n")
 
     def list_processes(self, **sizes: int) -> None:
-        """Set the listed processes (``p12=…``) and their MiB."""
+        """Write an nvmap list with these processes (``p12=…`` for process 12) and their sizes in MiB."""
         self.clients.parent.mkdir(parents=True, exist_ok=True)
         lines = [f"user name {pid[1:]} {size * 1024}K\n" for pid, size in sizes.items()]
         self.clients.write_text("CLIENT PROCESS PID SIZE\n" + "".join(lines) + "total 1K\n")
@@ -135,7 +135,7 @@ def test_without_root_the_machine_is_read(board: Board) -> None:
 
 
 def test_a_process_id_that_was_listed_before_is_ignored(board: Board) -> None:
-    """A process id that was listed before the worker started is another process."""
+    """A process id that was listed before the worker started belongs to another process, so its size is not used."""
     board.list_processes(p12=4000)
     watch = Watch(board.open())
     watch.follow(12)
@@ -155,7 +155,7 @@ def test_an_unlisted_process_is_none_and_not_zero(board: Board) -> None:
 
 
 def test_what_cannot_be_read_is_none(board: Board) -> None:
-    """Without NVML, list and meminfo, every figure is None."""
+    """If neither NVML, nvmap's list nor meminfo can be read, every figure is None."""
     board.proc.joinpath("meminfo").unlink()
     for unified, source in ((True, BY_MACHINE), (False, BY_GPU)):
         memory = board.open(unified=unified)
@@ -183,11 +183,11 @@ class Gpu:
         self.process_list, self.used = processes, used
 
     def processes(self) -> dict[int, int | None] | None:
-        """Return the list."""
+        """Return each process's bytes, None for an unknown size, or None without a list."""
         return self.process_list
 
     def memory(self) -> tuple[int, int]:
-        """Return used and total bytes, of 100 MiB."""
+        """Return used and total bytes; the total is 100 MiB."""
         return self.used, 100 * MIB
 
 
@@ -200,7 +200,7 @@ def watch_of(gpu: Any) -> Watch:
 
 @pytest.mark.parametrize("processes", [None, {}, {99: 50 * MIB}, {12: None}])
 def test_a_gpu_that_does_not_list_the_process_is_read_as_a_whole(processes: dict[int, int | None] | None) -> None:
-    """If the process is not listed, or without a size, the growth of the whole GPU's usage is used."""
+    """If NVML does not list the process, or lists it without a size, the growth of the whole GPU's usage is used."""
     gpu = Gpu({}, 10 * MIB)
     watch = watch_of(gpu)
     gpu.process_list, gpu.used = processes, 14 * MIB

@@ -26,7 +26,7 @@ def test_fields_are_bytes() -> None:
 
 
 def test_the_peak_includes_memory_that_was_freed() -> None:
-    """Memory that was allocated and freed between begin and end is in this peak and not in the next one."""
+    """A peak includes memory that was freed again before ``end``; the next peak does not include that memory."""
     peak = process_memory.Peak()
     before = process_memory.resident()
     peak.begin()
@@ -44,7 +44,7 @@ def test_the_peak_includes_memory_that_was_freed() -> None:
 def test_use_is_plausible(agent: AgentClient, worker: EngineWorker, model: Path, feed: Feed) -> None:
     """RSS, peak and PSS of a fresh worker are consistent with each other and with /proc.
 
-    Without a GPU no NVIDIA library is loaded and no GPU memory is reported.
+    Without a GPU, neither a CUDA context nor GPU memory is reported.
     """
     key = agent.adopt(agent.put_blob(model), "fp32", "onnxruntime", {}).key
     with agent.load(key, {}, 60) as fresh:
@@ -55,7 +55,7 @@ def test_use_is_plausible(agent: AgentClient, worker: EngineWorker, model: Path,
 
 
 def check_use(worker: EngineWorker) -> None:
-    """Check what a worker that has run once reports of its memory."""
+    """Check the memory that a worker reports after one run."""
     use = worker.memory()
     assert 10 * MIB < use.rss <= use.peak_rss < 500 * MIB
     assert use.pss is None or 0 < use.pss <= use.rss
@@ -72,7 +72,7 @@ def check_use(worker: EngineWorker) -> None:
 
 
 def test_tensors_in_transit_are_left_out(shared_worker: EngineWorker) -> None:
-    """A large input in shared memory does not count; memory that the engine allocates does."""
+    """A large input in shared memory is not part of the peak; memory that the engine allocates is."""
     small, large = np.zeros((1, 4), np.float32), np.zeros((2 * MIB, 4), np.float32)  # 32 MiB in, 24 MiB out
     shared_worker.run({"x": small})
     before = shared_worker.memory()
@@ -113,6 +113,6 @@ print(process_memory.resident() - before)
 
 @pytest.mark.parametrize(("trimmed", "least", "most"), [("trimmed", 300_000, 500_000), ("kept", 0, 100_000)])
 def test_a_leak_shows_once_freed_memory_was_returned(trimmed: str, least: int, most: int) -> None:
-    """A leak that fills freed memory shows only if that memory was returned to the system first."""
+    """A leak into freed memory raises the resident size only if that memory was returned to the system first."""
     done = subprocess.run([sys.executable, "-c", LEAKING, trimmed], capture_output=True, text=True, check=True)
     assert least <= int(done.stdout) <= most

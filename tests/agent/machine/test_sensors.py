@@ -98,7 +98,7 @@ def test_an_invalid_reading_is_none(text: str, tmp_path: Path, open_sensors: Cal
 
 
 def test_two_negative_factors_give_no_power(tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
-    """A negative voltage is invalid; a small negative current without load gives a negative power."""
+    """A negative voltage gives no power, whatever the current; a small negative current gives a negative power."""
     root = orin.sysfs(tmp_path, orin.AGX)
     for name, volts, amperes in (("1", -5000, -900), ("2", 5000, -8)):
         (root / f"class/hwmon/hwmon1/in{name}_input").write_text(str(volts))
@@ -109,7 +109,7 @@ def test_two_negative_factors_give_no_power(tmp_path: Path, open_sensors: Callab
 
 
 def test_jetpack_4_has_its_rails_in_iio(tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
-    """Names and power (mW) are files of one device; a second path to the same device is not counted again."""
+    """On JetPack 4, IIO files give each rail's name and its power in mW; a rail with two paths counts once."""
     folder = "bus/i2c/drivers/ina3221x/6-0040/iio:device0"
     for number, (label, milliwatts) in enumerate([("POM_5V_IN", 933), ("POM_5V_GPU", 0), ("NC", 7)]):
         for place in (folder, "bus/iio/devices/iio:device0"):
@@ -121,7 +121,7 @@ def test_jetpack_4_has_its_rails_in_iio(tmp_path: Path, open_sensors: Callable[[
 
 
 def test_thor_has_a_meter_on_its_input(tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
-    """The INA238 gives microwatts without a label; clocks are the GPC's and the bandwidth manager's."""
+    """On Thor, an INA238 without a label gives the input's power, in µW; GPC and bandwidth manager give the clocks."""
     orin.meter(tmp_path, 0, {"VDD_GPU": (12000, 163), "VDD_CPU_SOC_MSS": (12000, 490), "VIN_SYS_5V0": (5000, 1127)})
     orin.write(tmp_path, "class/hwmon/hwmon1/name", "ina238")
     orin.write(tmp_path, "class/hwmon/hwmon1/power1_input", 19780000)
@@ -140,7 +140,7 @@ def test_thor_has_a_meter_on_its_input(tmp_path: Path, open_sensors: Callable[[P
 
 
 def test_a_gpu_is_known_by_its_node_too(tmp_path: Path, open_sensors: Callable[[Path], Sensors]) -> None:
-    """If the folder's name is unknown, the device tree node identifies the GPU."""
+    """If the name of the GPU's folder is unknown, the device tree node identifies the GPU."""
     orin.write(tmp_path, "class/devfreq/1.bus/cur_freq", 1)
     orin.write(tmp_path, "class/devfreq/57000000.thing/cur_freq", 76800000)
     orin.write(tmp_path, "class/devfreq/57000000.thing/device/of_node/name", "gpu\0")
@@ -188,7 +188,7 @@ def test_closing_closes_every_file(tmp_path: Path) -> None:
 
 
 def test_opening_a_pipe_does_not_block(tmp_path: Path) -> None:
-    """Whatever file is at a sensor's path, opening it does not block."""
+    """A pipe at a sensor's path does not block when it is opened, and gives no reading."""
     os.mkfifo(tmp_path / "pipe")
     channel = Channel(str(tmp_path / "pipe"), 1.0)
     assert channel.read() is None
@@ -222,13 +222,13 @@ def test_which_rails_are_the_board_s_power(rails: list[str], missing: dict[str, 
     ],
 )
 def test_an_incomplete_sum_is_no_total(rails: list[str], missing: dict[str, str], why: str) -> None:
-    """Without one of its rails, a sum is not a total."""
+    """If a rail is missing or the rails are not known to add up, there is no total, and the reason names the cause."""
     names, reason = power_rails.total(rails, missing)
     assert names == []
     assert why in reason
 
 
 def test_a_sample_with_a_gap_has_no_total() -> None:
-    """If one rail has no reading, that sample has no total; a total that is not positive is not a reading either."""
+    """A sample in which a rail has no reading, or whose sum is not positive, has no total."""
     columns: dict[str, list[float | None]] = {"power.a": [1.0, None, 0.0, 2.0], "power.b": [2.5, 2.5, 0.0, -3.0]}
     assert power_rails.column(["power.a", "power.b"], columns) == [3.5, None, None, None]

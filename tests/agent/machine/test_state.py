@@ -54,7 +54,7 @@ def cpu(root: Path, number: int, lowest: int, highest: int, online: str = "0 1")
 
 
 def program(path: Path, script: str) -> str:
-    """Write a stand-in for nvpmodel."""
+    """Write a stand-in for nvpmodel and return its path."""
     write(path, f"#!/bin/sh\n{script}")
     path.chmod(0o755)
     return str(path)
@@ -148,7 +148,7 @@ def test_locked_means_one_frequency_each(orin: Path) -> None:
 def test_memory_is_locked_at_what_its_mode_allows(
     orin: Path, place: str, cap: float | None, now: int, locked: bool, known: bool
 ) -> None:
-    """The mode's cap counts as the memory's highest clock; without a known cap GPU and CPUs decide, with a reason."""
+    """Memory counts as locked at its mode's cap. If the cap is unknown, GPU and CPUs decide alone, with a reason."""
     clock(orin / "sys/class/devfreq/17000000.gpu", 9, 9, 9)
     cpu(orin, 0, 5, 5)
     if cap is not None:
@@ -160,7 +160,7 @@ def test_memory_is_locked_at_what_its_mode_allows(
 
 
 def test_locked_is_none_if_a_limit_is_missing(orin: Path) -> None:
-    """Whether the clocks are locked is unknown if a limit of the GPU's clock, or all clocks, cannot be read."""
+    """``locked`` is None if a limit of the GPU's clock, or every clock, cannot be read."""
     clock(orin / "sys/class/devfreq/17000000.gpu", 9, 9, 9)
     cpu(orin, 0, 5, 5)
     (orin / "sys/class/devfreq/17000000.gpu/min_freq").unlink()
@@ -171,7 +171,7 @@ def test_locked_is_none_if_a_limit_is_missing(orin: Path) -> None:
 
 
 def test_the_trip_point_of_each_zone(orin: Path) -> None:
-    """A zone's trip point is the lowest at which the kernel throttles or warns; fans and shutdown do not count."""
+    """A zone's trip point is the lowest at which the kernel throttles or warns, not one for fans or shutdown."""
     zone = orin / "sys/class/thermal/thermal_zone1"
     for at, (kind, value) in enumerate([("active", 51_000), ("hot", 97_000), ("passive", 95_000), ("critical", 1_000)]):
         write(zone / f"trip_point_{at}_type", kind)
@@ -181,7 +181,7 @@ def test_the_trip_point_of_each_zone(orin: Path) -> None:
 
 
 def test_state_and_sensors_use_the_same_names(orin: Path) -> None:
-    """The state and the samples of a window have the same zones and alerts under the same names."""
+    """The board's state and a timed window's samples use the same names for zones and alerts."""
     for at in (7, 10, 11):
         write(orin / f"sys/class/thermal/thermal_zone{at}/type", "odd zone!")
         write(orin / f"sys/class/thermal/thermal_zone{at}/temp", at * 1000)
@@ -223,7 +223,7 @@ def test_a_bare_machine_has_reasons_and_no_values(tmp_path: Path) -> None:
     ],
 )
 def test_a_failing_nvpmodel_gives_no_mode(tmp_path: Path, script: str, why: str) -> None:
-    """However nvpmodel fails, reading ends within the deadline and leaves no process behind."""
+    """If nvpmodel fails or hangs, the mode is None with a reason by the deadline, and no process is left."""
     reasons: dict[str, str] = {}
     began = time.monotonic()
     path = program(tmp_path / "nvpmodel", script)
@@ -245,7 +245,7 @@ def test_a_hung_nvpmodel_runs_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("status", "mode"), [("pmode:0002 fmode:quiet", "MODE_30W"), ("pmode:0007", None), ("", None)])
 def test_the_status_file_replaces_a_missing_nvpmodel(tmp_path: Path, status: str, mode: str | None) -> None:
-    """Without nvpmodel, the number in its status file gives the mode; a number without a name gives none."""
+    """Without nvpmodel, the number in its status file gives the mode; if that number has no name, the mode is None."""
     write(tmp_path / "var/lib/nvpmodel/status", status)
     write(tmp_path / "etc/nvpmodel.conf", CONF)
     reasons: dict[str, str] = {}
@@ -312,7 +312,7 @@ OUR_SESSION = 4321
 
 
 def test_own_processes_are_not_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes of the agent's session and of other agents of the same archive are left out; others are listed."""
+    """Processes of the agent's session, and of agents of the same archive, are no GPU clients; all others are."""
     monkeypatch.setattr(os, "getsid", lambda _: OUR_SESSION)
     write(tmp_path / "sys/kernel/debug/nvmap/iovmm/clients", NVMAP)
     process(tmp_path, 77, OUR_SESSION, "python -B agent-1.pyz --worker")
@@ -325,7 +325,7 @@ def test_own_processes_are_not_clients(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_session_0_does_not_identify_own_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container all processes may have session 0: only the agent's own children are left out then."""
+    """If all processes have session 0, as in a container, only the agent's own children are no GPU clients."""
     monkeypatch.setattr(os, "getsid", lambda _: 0)
     write(tmp_path / "sys/kernel/debug/nvmap/iovmm/clients", NVMAP)
     process(tmp_path, 77, 0, "python -B agent-1.pyz --worker", parent=os.getpid())
@@ -335,7 +335,7 @@ def test_session_0_does_not_identify_own_processes(tmp_path: Path, monkeypatch: 
 
 
 def test_a_list_without_our_own_worker_is_unusable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list of GPU clients is unusable if a process of the agent uses the GPU and is not in it."""
+    """A list of GPU clients is unusable, with a reason, if it lacks a process of the agent that uses the GPU."""
     monkeypatch.setattr(os, "getsid", lambda _: OUR_SESSION)
     process(tmp_path, 90, OUR_SESSION, "python -B agent-1.pyz --worker")
     clients = GpuClients(str(tmp_path / "sys"), str(tmp_path / "proc"), None)
@@ -368,7 +368,7 @@ class Nvml:
 
 
 def test_nvml_lists_process_ids(tmp_path: Path) -> None:
-    """Names come from /proc, or are None for a process of another container; a missing list is None, not empty."""
+    """A client's name comes from /proc, None in another container; if NVML lists no process there is a reason."""
     process(tmp_path, 42, 42, "blender x")
     reader = StateReader(str(tmp_path))
     state = reader.snapshot(Nvml({42: 5, 43: None}))

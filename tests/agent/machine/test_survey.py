@@ -60,7 +60,7 @@ def test_a_lock_that_cannot_be_opened_counts_as_held(tmp_path: Path) -> None:
 
 
 def test_a_holder_without_a_name_counts_as_one(tmp_path: Path) -> None:
-    """A session that ended between taking the lock and writing its name counts as a holder."""
+    """A holder whose name cannot be read is reported with a reason, not with a name."""
     assert SessionLock(str(tmp_path)).attempt(CLAIM)
     holding = SessionLock(str(tmp_path))
     assert holding.attempt(CLAIM)
@@ -83,7 +83,7 @@ def parse(out: bytes, ending: str = "it ended the interpreter") -> dict[str, Any
 
 
 def test_an_import_that_kills_the_interpreter_is_named() -> None:
-    """The reason for an unfinished import is how the process ended; answers that were complete are kept."""
+    """If an import ends the interpreter, its reason is how the process ended; earlier complete answers are kept."""
     lines = [{"begin": "numpy"}, {"name": "numpy", "value": "1.19.5"}, {"begin": "runtime tensorrt"}]
     facts = parse(b"\n".join(json.dumps(line).encode() for line in lines), "the interpreter was killed by SIGSEGV")
     assert facts["numpy"] == "1.19.5"
@@ -92,13 +92,13 @@ def test_an_import_that_kills_the_interpreter_is_named() -> None:
 
 @pytest.mark.parametrize("out", [b"", b"\xff\n", b'{"begin": "numpy"}\n{"na'])
 def test_a_process_without_output_gives_no_facts(out: bytes) -> None:
-    """A version that was not reported is None."""
+    """If the process writes nothing usable, every version is None."""
     facts = parse(out)
     assert (facts["numpy"], facts["runtimes"], facts["facts"]) == (None, {}, {})
 
 
 def test_each_missing_module_has_python_s_own_reason(tmp_path: Path) -> None:
-    """If numpy and a runtime raise on import, each has the interpreter's own message."""
+    """If imports of numpy and of a runtime raise, the reason of each is the message of its exception."""
     (tmp_path / "numpy.py").write_text("raise ImportError('libopenblas.so.0: cannot open')", encoding="ascii")
     (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.8: cannot open')", encoding="ascii")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from hil.agent.machine import import_probe; import os; "

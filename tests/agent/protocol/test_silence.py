@@ -30,7 +30,7 @@ SILENCE = 1.5
 
 
 class Host:
-    """The host's end of an agent's pipes, which stay open whether or not it sends anything."""
+    """The host's end of an agent's pipes. The pipes stay open even while the host sends nothing."""
 
     def __init__(self, archive: Path, store: Path) -> None:
         command = [sys.executable, "-B", str(archive), "--store", str(store), "--host-silence", str(SILENCE)]
@@ -49,7 +49,7 @@ class Host:
         self.channel.send(dict(fields, op=op, id=self.number), *body)
 
     def answer(self) -> Any:
-        """Return ``ok`` of the next answer, skipping heartbeats. Ping until then: a busy machine is slow."""
+        """Return ``ok`` of the next answer, skipping heartbeats. Ping meanwhile, as a busy machine may be slow."""
         header: dict[str, Any] = {"alive": True}
         answered = threading.Event()
         pings = threading.Thread(target=self.ping_for, args=(60.0, answered))
@@ -63,7 +63,7 @@ class Host:
         return header["ok"]
 
     def spawn(self) -> int:
-        """Return the process id of a worker without an engine that has answered a request."""
+        """Start a worker without an engine; return its process id once it has answered a request."""
         self.ask("spawn")
         spawned = self.answer()
         self.worker, self.worker_pid = spawned["worker"], int(spawned["pid"])
@@ -77,7 +77,7 @@ class Host:
         self.ask("echo", chunks, worker=self.worker, deadline=600, arrays=listing)
 
     def begin_long_request(self) -> None:
-        """Send a request that its worker, which is stopped, never answers."""
+        """Stop the worker's process, then send it a request, which it never answers."""
         os.kill(self.worker_pid, signal.SIGSTOP)
         self.echo(np.zeros(4, np.float32))
 
@@ -100,7 +100,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 
 def test_pings_keep_an_idle_agent(host: Host) -> None:
-    """An agent stays while its host pings, and answers the next request; after the silence it ends with its workers."""
+    """An idle agent continues while its host pings; after ``SILENCE`` without pings it ends, and its workers too."""
     pid = host.spawn()
     host.ping_for(3 * SILENCE)
     assert is_running(pid)
@@ -112,7 +112,7 @@ def test_pings_keep_an_idle_agent(host: Host) -> None:
 
 
 def test_pings_keep_a_busy_agent(host: Host) -> None:
-    """A long request continues exactly as long as the host pings, even if another request waits."""
+    """A long request continues while the host pings, also if another request waits; without pings the agent ends."""
     pid = host.spawn()
     host.begin_long_request()
     host.ping_for(2 * SILENCE)
@@ -139,13 +139,13 @@ def test_an_early_request_is_answered(host: Host) -> None:
 
 
 def test_silence_within_a_frame_has_the_limit(host: Host) -> None:
-    """A host that sends nothing more in the middle of a request is lost too."""
+    """If a host sends part of a request and then nothing, the agent ends after the silence limit too."""
     os.write(host.channel.write_fd, wire.encode({"op": "probe", "id": 99}, 1000)[:30])
     assert all_ended([host.process.pid], 2 * SILENCE + 2)
 
 
 def test_a_host_that_reads_nothing_is_lost(host: Host) -> None:
-    """If the host does not read an answer within the limit, the agent ends."""
+    """If the host does not read an answer within the silence limit, the agent ends."""
     pid = host.spawn()
     host.echo(np.zeros(4 << 20, np.float32))
     assert all_ended([host.process.pid, pid], 2 * SILENCE + 2)
@@ -158,7 +158,7 @@ class RemoteProcess(LocalProcess):
 
 
 def remote_agent(tmp_path: Path, silence: float) -> AgentClient:
-    """Return an agent on this machine that is treated as one across a network."""
+    """Return an agent on this machine that is treated as if it were across a network."""
     archive, digest = agent_archive(tmp_path)
     spec = TargetSpec.model_validate({"kind": "ssh", "host": "x", "silence": "5 s"})
     arguments = [*agent_arguments(spec), "--host-silence", str(silence)]
@@ -167,7 +167,7 @@ def remote_agent(tmp_path: Path, silence: float) -> AgentClient:
 
 
 def test_the_host_pings(tmp_path: Path) -> None:
-    """An idle client keeps its agent alive; once it is stopped, the agent ends and the client reports it lost."""
+    """A client that makes no requests keeps a remote agent alive for longer than the silence limit."""
     with remote_agent(tmp_path, SILENCE) as agent:
         pid = agent.hello["pid"]
         time.sleep(3 * SILENCE)
@@ -186,7 +186,7 @@ time.sleep(60)
 
 
 def test_a_stopped_host_loses_the_board(tmp_path: Path) -> None:
-    """A host that is stopped, not killed, closes no pipe; the agent ends after the limit, not before."""
+    """If the host's process is stopped, not killed, its pipes stay open, and the agent ends after the silence limit."""
     process = subprocess.Popen([sys.executable, "-c", STOPPED, str(tmp_path)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -201,7 +201,7 @@ def test_a_stopped_host_loses_the_board(tmp_path: Path) -> None:
 
 
 def test_a_local_agent_has_no_limit() -> None:
-    """An agent on this machine has no silence limit, and its client sends no pings."""
+    """A local agent is started without a silence limit, an agent over SSH with the config's."""
     assert "--host-silence" not in agent_arguments(TargetSpec())
     spec = TargetSpec.model_validate({"kind": "ssh", "host": "x", "silence": "7 s"})
     assert agent_arguments(spec)[-2:] == ["--host-silence", "7.0"]

@@ -97,7 +97,7 @@ def test_garbage_is_refused(data: bytes) -> None:
     st.integers(0, 99),
 )
 def test_a_wrong_listing_is_refused(listing: list[Any], body: int) -> None:
-    """Any list of arrays either fits the body or raises WireError."""
+    """A list of arrays is accepted only if every array lies within the body; any other list raises WireError."""
     try:
         slots = wire.slots({"arrays": listing}, body)
     except wire.WireError:
@@ -119,7 +119,7 @@ def test_a_wrong_listing_is_refused(listing: list[Any], body: int) -> None:
     ],
 )
 def test_sizes_are_checked(entry: dict[str, Any]) -> None:
-    """Shape times item size must be the announced number of bytes; overflow, signs and booleans are rejected."""
+    """An array with a malformed name, type or shape, or with another size than announced, raises WireError."""
     with pytest.raises(wire.WireError):
         wire.slots({"arrays": [entry]}, 64)
 
@@ -139,7 +139,7 @@ def test_sizes_are_checked(entry: dict[str, Any]) -> None:
     ],
 )
 def test_json_is_strict(text: bytes) -> None:
-    """A header with NaN, infinity, duplicate keys, endless numbers or endless nesting is rejected."""
+    """A header that is not a JSON object, has NaN, infinity or duplicate keys, or is endless, raises WireError."""
     with pytest.raises(wire.WireError):
         wire.decode_header(text)
 
@@ -188,7 +188,7 @@ def test_silence_is_an_error() -> None:
 
 
 def test_memory_follows_what_arrives() -> None:
-    """A frame that announces 2 GiB and contains ten bytes allocates memory only for these."""
+    """A frame that announces 2 GiB and contains ten bytes makes the reader allocate less than 8 MiB."""
     channel = through_pipe(wire.encode({"op": "x"}, wire.MAX_BODY) + b"0123456789")
     channel.receive()
     tracemalloc.start()

@@ -59,12 +59,12 @@ def folder(tmp_path: Path) -> Releases:
 
 
 def names(folder: Releases) -> list[str]:
-    """Return all names in the releases' folder."""
+    """Return the names of all entries in the releases' folder."""
     return [place.name for place in Path(folder.path("releases")).iterdir()]
 
 
 def activate(folder: Releases, to: str, tmp_path: Path, *, healthy: bool = True, keep: int = 3) -> None:
-    """Make a staged release the current one, with commands that only exit."""
+    """Make a staged release the current one; its restart command logs the target of the ``current`` link."""
     log = tmp_path / "log"
     restart = ["sh", "-c", f"readlink {folder.path('current')} >>{log}"]
     plan: dict[str, Any] = {
@@ -127,7 +127,7 @@ def test_a_damaged_release_is_reported_and_repaired(folder: Releases, blobs: Blo
 
 
 def test_an_unhealthy_release_is_rolled_back(folder: Releases, blobs: Blobs, tmp_path: Path) -> None:
-    """A healthy release stays; an unhealthy one is rolled back, and the service restarts with the old one."""
+    """A healthy release stays; an unhealthy one is rolled back, and the service restarts with the previous release."""
     first, second = blobs.release(robot="1"), blobs.release(robot="2")
     for release in (first, second):
         Staging(folder).stage(release, blobs)
@@ -141,7 +141,7 @@ def test_an_unhealthy_release_is_rolled_back(folder: Releases, blobs: Blobs, tmp
 
 
 def test_an_unhealthy_first_release(folder: Releases, blobs: Blobs, tmp_path: Path) -> None:
-    """With no earlier release to return to, there is no current release afterwards."""
+    """If the first release is unhealthy, there is no current release afterwards."""
     release = blobs.release(robot="1")
     Staging(folder).stage(release, blobs)
     activate(folder, release, tmp_path, healthy=False)
@@ -162,7 +162,7 @@ def test_pruning(folder: Releases, blobs: Blobs, tmp_path: Path) -> None:
 
 
 def test_order_does_not_depend_on_the_clock(folder: Releases, blobs: Blobs) -> None:
-    """A release staged by a board whose clock is in 1970 is newer than one dated in the future."""
+    """A release that was staged later is newer, even if an earlier one's folder is dated in the future."""
     first, second = blobs.release(robot="1"), blobs.release(robot="2")
     Staging(folder).stage(first, blobs)
     os.utime(folder.path("releases", first), (4e9, 4e9))

@@ -1,9 +1,9 @@
 """The releases of TensorRT under which a condition in our code can hold or fail.
 
 ``hasattr(x, "name")`` is feature detection: if it holds, the release has the name. A condition thus splits the possible
-releases. Understood are ``hasattr``, ``getattr(x, "name", None)`` compared to ``None``, ``not``, ``and``, ``or``, names
-and attributes of ``self`` that are assigned once, functions that only return such a condition, and conditions declared
-in a table.
+releases. This module understands ``hasattr``, ``getattr(x, "name", None)`` compared to ``None``, ``not``, ``and``,
+``or``, names and attributes of ``self`` that are assigned once, functions that only return such a condition, and
+conditions declared in a table.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def source_of(node: ast.AST) -> str:
 
 @cache
 def once(scope: ast.AST) -> dict[str, ast.expr]:
-    """Return what is assigned exactly once in a function or class, by name (``self.x`` for attributes)."""
+    """Return each name that is assigned exactly once in ``scope``, with its value (``self.x`` for attributes)."""
     values_by_name: dict[str, list[ast.expr | None]] = {}
     for node in ast.walk(scope):
         targets: list[ast.expr] = []
@@ -138,7 +138,7 @@ class Conditions:
         return (now, ends) if isinstance(node.op, ast.And) else (ends, now)
 
     def _stored(self, node: ast.expr, module: Module, known: Mapping[str, ast.expr], now: Versions) -> Split:
-        """Split by a stored answer: ``x is None``, ``x is not None``, or ``x`` alone."""
+        """Split by ``x is None``, ``x is not None`` or ``x``, where ``x`` is a ``getattr`` or a named condition."""
         compared = isinstance(node, ast.Compare) and source_of(node).endswith((" is None", " is not None"))
         subject = node.left if compared and isinstance(node, ast.Compare) else node
         value = known.get(source_of(subject), subject)
@@ -170,7 +170,7 @@ class Conditions:
         return now, now
 
     def function(self, node: ast.expr, module: Module) -> tuple[Module, ast.FunctionDef] | None:
-        """Return the function of the package that an expression names."""
+        """Return module and definition of the package's function that an expression names; None for any other."""
         home, name = module, node.id if isinstance(node, ast.Name) else ""
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             home = self.modules.get(module.imported.get(node.value.id, ""), module)
@@ -181,7 +181,7 @@ class Conditions:
         return (home, definition) if isinstance(definition, ast.FunctionDef) else None
 
     def having(self, receiver: str, name: str | None = None) -> tuple[Versions, Versions]:
-        """Return the releases in which some possible class of ``receiver`` has the name, and in which all have it."""
+        """Return the releases in which a possible class of ``receiver`` has the name, and those where all have it."""
         if name is None:
             receiver, _, name = receiver.rpartition(".")
         owner = owner_of(receiver, self.matrix)
@@ -191,7 +191,7 @@ class Conditions:
 
 
 def literal_name(node: ast.AST, function: str) -> str | None:
-    """Return the attribute name passed to ``hasattr`` or ``getattr`` if it is a literal."""
+    """Return the literal attribute name in a call of ``function``, such as ``hasattr``; None if there is none."""
     name = None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function:
         name = node.args[1] if len(node.args) > 1 else None

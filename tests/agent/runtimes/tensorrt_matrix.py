@@ -20,7 +20,7 @@ MODULE = "tensorrt"
 BRANCHES = ("8.2", "8.4", "8.5", "8.6", "10.0", "10.3", "10.13.3", "10.16", "11.0", "11.1")
 """Releases whose bindings have public sources; 11.1 is the newest."""
 MODULES = {"11.4": "tensorrt_bindings", "rtx1.7": "tensorrt_rtx_bindings"}
-"""Releases whose bindings are public as wheels alone, with their modules: TensorRT 11.4.0, TensorRT-RTX 1.7.1."""
+"""Releases published only as wheels, with the names of their modules: TensorRT 11.4.0 and TensorRT-RTX 1.7.1."""
 VERSIONS = (*BRANCHES, *MODULES)
 ALL = frozenset(VERSIONS)
 
@@ -36,7 +36,7 @@ Table = dict[str, dict[str, set[str]]]
 
 @dataclass(frozen=True)
 class Correction:
-    """Names that the sources of a release have and its module lacks."""
+    """Names that the sources of a release have and its module lacks; ``names=None`` is every name of ``owner``."""
 
     version: str
     owner: str
@@ -76,7 +76,7 @@ def spelled(versions: Iterable[str]) -> str:
 
 
 def unspelled(text: str) -> frozenset[str]:
-    """Return the releases that ``spelled`` wrote."""
+    """Return the releases that ``text``, a result of ``spelled``, stands for."""
     if text == "*":
         return ALL
     releases: set[str] = set()
@@ -87,7 +87,7 @@ def unspelled(text: str) -> frozenset[str]:
 
 
 def _grouped(table: Table) -> dict[str, dict[str, str]]:
-    """Return a table with the names of the same releases on one line."""
+    """Return, by owner, the names of each set of releases as one text, in the form of the JSON file."""
     classes: dict[str, dict[str, str]] = {}
     for owner, names in sorted(table.items()):
         groups: dict[str, list[str]] = {}
@@ -98,7 +98,7 @@ def _grouped(table: Table) -> dict[str, dict[str, str]]:
 
 
 def write(path: Path, sources: Mapping[str, str], classes: Table, callbacks: Table) -> None:
-    """Write the matrix."""
+    """Write the matrix to ``path`` as JSON."""
     document = {
         "about": "names of TensorRT's Python API by class and release; written by tensorrt_names.py",
         "versions": list(VERSIONS),
@@ -169,7 +169,7 @@ class Matrix:
     callbacks: Mapping[str, Mapping[str, frozenset[str]]]
 
     def there(self, owner: str) -> frozenset[str]:
-        """Return the releases in which a class, or the module, has any name at all."""
+        """Return the releases in which the class ``owner``, or the module, has at least one name."""
         return frozenset[str]().union(*self.classes[owner].values())
 
     def names(self) -> frozenset[str]:

@@ -108,7 +108,7 @@ def closing(text: str, at: int) -> int:
 
 
 def read_cpp(source: str, names: Names) -> None:
-    """Add what one file of bindings declares."""
+    """Add the names that one C++ file of bindings declares."""
     text = plain(source)
     chains: dict[int, str] = {}
     names.callbacks |= {(m[1] or m[3], m[2] or m[4]) for m in CALLED_BACK.finditer(text)}
@@ -171,7 +171,7 @@ def _arguments(text: str) -> list[str]:
 
 
 def read_python(source: str, names: Names) -> None:
-    """Add what the package's ``__init__.py`` adds: functions, constants, attributes set on classes."""
+    """Add the names that the package's ``__init__.py`` adds: functions, constants, attributes set on classes."""
     tree = ast.parse(source.replace("##TENSORRT_MODULE##", "tensorrt").replace("##", ""))
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign):

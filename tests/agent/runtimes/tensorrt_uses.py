@@ -72,7 +72,7 @@ class Package:
 
     @property
     def mentionable(self) -> set[tuple[str, str]]:
-        """Functions and classes that code here mentions, including private methods (``private_key``)."""
+        """The functions, classes and private methods that code of the package mentions, as (scope, name)."""
         if not hasattr(self, "_mentionable"):
             self._mentionable = {key for module in self.modules.values() for key in self._mentions(module)}
         return self._mentionable
@@ -87,7 +87,7 @@ class Package:
                     yield target
 
     def target(self, node: ast.AST, module: Module) -> tuple[str, str] | None:
-        """Return the function or class of the package that an expression mentions."""
+        """Return module and name of the package's function or class that an expression mentions; None for any other."""
         if isinstance(node, ast.Name):
             if node.id in module.defined:
                 return (module.name, node.id)

@@ -19,21 +19,21 @@ NONE: Versions = frozenset()
 
 
 def is_private(node: ast.Attribute | ast.FunctionDef) -> bool:
-    """Return whether this is, or reads, a method that only its own package calls."""
+    """Return whether ``node`` defines or reads a private name (``_x``), which only its own package uses."""
     name = node.name if isinstance(node, ast.FunctionDef) else node.attr
     reads = isinstance(node, ast.FunctionDef) or isinstance(node.ctx, ast.Load)
     return reads and name.startswith("_") and not name.startswith("__")
 
 
 def private_key(module: str, node: ast.Attribute) -> tuple[str, str]:
-    """Return the scope in which mentions of a private method count: its module for ``self._x``, else all (``""``)."""
+    """Return (scope, name) of a private method: the scope is its module for ``self._x``, else all modules (``""``)."""
     own = isinstance(node.value, ast.Name) and node.value.id == "self"
     return (module if own else "", node.attr)
 
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """A use that some release cannot satisfy."""
+    """A use of a name that some possible release lacks."""
 
     module: str
     line: int
@@ -134,7 +134,7 @@ class Walk:
         return NONE if isinstance(node, ast.Return | ast.Raise | ast.Continue | ast.Break) else now
 
     def after(self, node: ast.stmt, now: Versions) -> Versions:
-        """Return the releases left after a call of a function that raises under some releases."""
+        """Return the releases left after a call of a function, which raises under the others."""
         value = node.value if isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return) else None
         target = self.package.target(value.func, self.module) if isinstance(value, ast.Call) else None
         return now & self.package.returns.get(target, ALL) if target else now

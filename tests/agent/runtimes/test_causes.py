@@ -26,7 +26,7 @@ def one(path: Path, op: str, element: int = TensorProto.FLOAT, opset: int = 13, 
 
 
 def changed(path: Path, **fields: int) -> Path:
-    """Set fields of the model in the file, such as ``ir_version``."""
+    """Set fields of the model in the file, such as ``ir_version`` or ``opset``; return the path."""
     model = onnx.load(path)
     for name, value in fields.items():
         if name == "opset":
@@ -38,7 +38,7 @@ def changed(path: Path, **fields: int) -> Path:
 
 
 def without_weights(path: Path) -> Path:
-    """Return a model whose external data file has another name."""
+    """Write a model, then rename its external data file; return the model's path."""
     data = externalize(convnet(path))
     data.rename(data.with_suffix(".elsewhere"))
     return path
@@ -51,19 +51,19 @@ def with_weights(path: Path) -> None:
 
 
 def cut(path: Path, size: int) -> Path:
-    """Return a model of which only the first bytes were copied."""
+    """Write only the first ``size`` bytes of a model; return the path."""
     path.write_bytes(convnet(path).read_bytes()[:size])
     return path
 
 
 def wide(path: Path) -> Path:
-    """Return a matrix product whose input is declared with a size that does not fit."""
+    """Write a matrix product whose input is declared with 9 columns, although the weights need 8."""
     node = helper.make_node("MatMul", ["x", "w"], ["y"], name="fc")
     return write(path, [node], {"x": ["n", 9]}, {"y": ["n", 2]}, {"w": np.ones((8, 2), np.float32)})
 
 
 def cast_before(path: Path) -> None:
-    """Insert a Cast before the node."""
+    """Write ``Erf`` of int32 again, with a Cast to float before it and one back after it."""
     nodes = [helper.make_node("Cast", ["x"], ["c"], to=TensorProto.FLOAT), helper.make_node("Erf", ["c"], ["e"])]
     nodes.append(helper.make_node("Cast", ["e"], ["y"], to=TensorProto.INT32))
     write(path, nodes, {"x": ["n", 8]}, {"y": ["n", 8]}, dtype=TensorProto.INT32)
@@ -106,12 +106,12 @@ CASES: dict[str, tuple[Any, Any]] = {
 
 
 WHILE_RUNNING = {"re-use buffer", "indices element out of data bounds"}
-"""Causes that have a test of their own: the file loads."""
+"""Causes that show only when the model runs, not when it is loaded; each has a test of its own."""
 
 
 @pytest.mark.parametrize("words", CASES)
 def test_the_advice_helps(tmp_path: Path, words: str) -> None:
-    """Target and host give the advice of this cause, and the file loads after it was followed."""
+    """The target's failure has the advice for its cause, and the model loads once the advice was followed."""
     make, follow = CASES[words]
     path = tmp_path / "m.onnx"
     make(path)
@@ -127,7 +127,7 @@ def test_the_advice_helps(tmp_path: Path, words: str) -> None:
 
 
 def test_equal_names_of_sizes_that_differ(tmp_path: Path) -> None:
-    """ONNX Runtime loads the file and refuses to run it; the advice is about the names of the dimensions."""
+    """A dimension name with two different sizes fails in the run, not in the load; the advice is about these names."""
     steps = [("Neg", ["x"], "t"), ("Concat", ["t", "t"], "u"), ("Neg", ["u"], "v"), ("Relu", ["v"], "w")]
     nodes = [helper.make_node(op, takes, [gives]) for op, takes, gives in (*steps, ("Neg", ["w"], "y"))]
     nodes[1].attribute.append(helper.make_attribute("axis", 0))
@@ -147,7 +147,7 @@ def test_equal_names_of_sizes_that_differ(tmp_path: Path) -> None:
 
 
 def test_an_index_beyond_a_table(tmp_path: Path) -> None:
-    """ONNX Runtime names the index and the table's range when it runs; data within that range runs."""
+    """An index outside a table fails in the run with the table's range in the message; indices within it run."""
     node = helper.make_node("Gather", ["table", "x"], ["y"], name="rows")
     table = {"table": np.ones((4, 8), np.float32)}
     path = write(tmp_path / "m.onnx", [node], {"x": ["n"]}, {"y": ["n", 8]}, table, dtype=TensorProto.INT64)

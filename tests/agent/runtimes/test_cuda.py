@@ -60,13 +60,13 @@ def test_a_missing_driver_is_unsupported() -> None:
 
 
 def test_an_unknown_binding_is_refused() -> None:
-    """A misspelt binding is not treated as auto."""
+    """The name of an unknown CUDA binding is refused, not treated as ``auto``."""
     with pytest.raises(Failure, match="not a binding"):
         open_cuda(0, "pycuda2")
 
 
 def test_a_library_that_is_not_a_driver_is_refused() -> None:
-    """A driver that lacks functions is too old; this is reported without a crash."""
+    """A driver library that lacks a required function is refused, and the message names the function."""
     with pytest.raises(Failure, match="has no cuCtxGetCurrent"):
         load("libc.so.6")
 
@@ -80,7 +80,7 @@ def test_a_gpu_that_is_not_visible_is_refused(library: str, number: int, monkeyp
 
 
 def test_a_requested_pycuda_is_not_replaced(library: str, state: Any) -> None:
-    """``pycuda`` is an error if it cannot be imported; ``auto`` then uses ctypes and reports it."""
+    """If pycuda cannot be imported, requesting it is an error, and ``auto`` uses ctypes."""
     with pytest.raises(Failure, match="pycuda was requested"):
         open_cuda(0, "pycuda", library)
     opened = open_cuda(0, "auto", library)
@@ -97,7 +97,7 @@ def test_the_gpu_s_facts_are_the_driver_s(cuda: Cuda, library: str) -> None:
 
 
 def test_copies_arrive(cuda: Cuda, state: Any) -> None:
-    """Data copied to the device and back is unchanged, and all buffers are freed once."""
+    """Data copied to the device and back is unchanged; a buffer that is freed twice is freed once."""
     stream, device, other = cuda.stream(), cuda.alloc(64), cuda.alloc(64)
     source, back = cuda.pin(64), cuda.pin(64)
     source.array[:] = np.arange(64)
@@ -145,7 +145,7 @@ def test_out_of_memory_has_its_own_advice(cuda: Cuda) -> None:
 
 
 def test_a_lost_context_is_sticky(cuda: Cuda) -> None:
-    """An illegal address is sticky, and closing afterwards raises nothing."""
+    """An illegal address is reported as sticky, with advice, and closing a stream afterwards raises nothing."""
     stream = cuda.stream()
     with pytest.raises(CudaError, match=r"CUDA_ERROR_ILLEGAL_ADDRESS \(700\)") as caught:
         cuda.copy_in(0, 0, 4, stream)
@@ -154,7 +154,7 @@ def test_a_lost_context_is_sticky(cuda: Cuda) -> None:
 
 
 def test_a_capture_is_launched_and_freed(cuda: Cuda, state: Any) -> None:
-    """A graph is instantiated as in CUDA 10.2 if there is nothing newer; nothing leaks."""
+    """A captured graph is launched repeatedly and freed once, also if the driver has only CUDA 10.2's functions."""
     stream = cuda.stream()
     graph = cuda.capture(stream, lambda: None)
     assert state("graphs") == 1
@@ -188,7 +188,7 @@ def _quietly(stream: Any) -> None:
 
 
 def test_closing_twice_pops_once(library: str, state: Any) -> None:
-    """Two contexts of one process nest, and each closes only itself."""
+    """Two CUDA contexts of one process nest; closing one twice removes only that context."""
     first, second = open_cuda(0, "ctypes", library), open_cuda(1, "ctypes", library)
     assert (state("depth"), state("retained")) == (2, 2)
     second.close()
@@ -214,7 +214,7 @@ class PyCudaDriver:
 
 
 def test_a_pycuda_error_gets_its_code(library: str, cuda: Cuda) -> None:  # noqa: ARG001 - the context is needed
-    """An exception of pycuda contains only text; the driver's sentence in it identifies the code."""
+    """The CUDA error code of a pycuda exception, which has only text, is identified by the driver's words in it."""
     functions = load(library)
     text = "cuMemcpyHtoDAsync failed: an illegal memory access was encountered"
     assert (code_of(functions, text), code_of(functions, "something else"), code_of(functions, "")) == (700, 0, 0)

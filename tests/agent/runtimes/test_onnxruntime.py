@@ -62,7 +62,7 @@ def test_types_that_numpy_lacks(tmp_path: Path, name: str, shape: tuple[int, ...
 
 
 def test_an_agent_without_ml_dtypes_carries_them(shared_agent: AgentClient, tmp_path: Path) -> None:
-    """bfloat16 and int4 reach an engine and come back through host, supervisor and worker."""
+    """bfloat16 and int4 pass through host, supervisor and worker in both directions, without ml_dtypes in the agent."""
     for name in ("bfloat16", "int4"):
         path = models.cast(tmp_path / f"{name}.onnx", NUMBERS[name], 1, (3,))
         with shared_agent.load(build(shared_agent, path).key, {}, 60) as worker:
@@ -149,7 +149,7 @@ def test_a_truncated_file_is_refused(shared_agent: AgentClient, model: Path, tmp
 
 
 def test_equal_builds_share_an_engine(shared_agent: AgentClient, model: Path) -> None:
-    """An equal request reuses the engine, whose facts name the model and the runtime's version."""
+    """A second build with the same request returns the stored engine, whose facts name model and runtime version."""
     first = build(shared_agent, model)
     assert not first.cached
     second = build(shared_agent, model)
@@ -178,7 +178,7 @@ def test_a_forged_record_is_ignored(shared_agent: AgentClient, model: Path) -> N
 
 
 def test_a_damaged_engine_is_not_loaded(shared_agent: AgentClient, model: Path) -> None:
-    """The engine's bytes are hashed again before it is loaded."""
+    """An engine whose file was damaged in the store is not loaded, since its bytes are hashed again."""
     engine = shared_agent.adopt(shared_agent.put_blob(model), "fp32", "onnxruntime", {})
     (Path(shared_agent.hello["store"]) / "blobs" / engine.digest).write_bytes(b"damage")
     with pytest.raises(LabError, match="was damaged in the store"):

@@ -74,7 +74,7 @@ def test_every_name_exists_everywhere_or_is_detected() -> None:
 
 @pytest.mark.parametrize("requested", ["auto", "named", "bindings"])
 def test_labels_match_the_interface(requested: str) -> None:
-    """An engine is never labelled with an interface that it does not have."""
+    """``choose`` returns only an interface that the engine has, and fails if the requested one is missing."""
     tensors = importlib.import_module("hil.agent.runtimes.tensorrt.tensors")
     failure = importlib.import_module("hil.agent.failure")
     for attribute, label in (("num_io_tensors", "named"), ("num_bindings", "bindings")):
@@ -87,7 +87,7 @@ def test_labels_match_the_interface(requested: str) -> None:
 
 
 def test_names_in_tables_are_real() -> None:
-    """Names in the agent's tables are TensorRT's."""
+    """Every name in the agent's tables of types, flags and calibrators exists in TensorRT's API."""
     api = importlib.import_module("hil.agent.runtimes.tensorrt.api")
     precision = importlib.import_module("hil.agent.runtimes.tensorrt.precision")
     assert set(api.NAMES) <= set(MATRIX.classes["DataType"])
@@ -213,7 +213,7 @@ def test_a_detected_name_is_accepted(source: str) -> None:
 
 
 def test_functions_of_other_modules_are_followed() -> None:
-    """Feature detection in another module of the package counts, and only if it is there."""
+    """A condition that calls another module's function counts exactly if that function is feature detection."""
     api = "def named(trt): return hasattr(trt.ICudaEngine, 'num_io_tensors')\ndef other(trt): return trt.__version__"
     use = "from . import api\ndef f(trt, context):\n    if api.{}(trt): context.execute_async_v3(0)"
     assert not problems(use.format("named"), api=api)
@@ -288,7 +288,7 @@ def test_the_names_of_wheels_are_in_the_matrix() -> None:
 
 @needs_rtx
 def test_the_installed_module_has_the_names_of_its_column() -> None:
-    """The column of TensorRT-RTX has the names of the installed module, if that is the column's release."""
+    """If the installed TensorRT-RTX is 1.7, its module has exactly the names in the column ``rtx1.7``."""
     version, installed = installed_names(MODULES["rtx1.7"])
     if version.startswith("1.7."):
         assert {owner: named for owner, named in installed.items() if named} == {

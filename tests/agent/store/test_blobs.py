@@ -78,7 +78,7 @@ def test_an_upload_resumes(shared_agent: AgentClient, tmp_path: Path) -> None:
 
 
 def test_an_upload_resumes_only_from_its_own_bytes(shared_agent: AgentClient, tmp_path: Path) -> None:
-    """A partial file with other bytes is detected by its digest, and the upload starts over once."""
+    """A partial file with other bytes is detected by its digest, and the upload starts again from the beginning."""
     data = os.urandom(1 << 20)
     (folder_of(shared_agent) / "partial" / sha(data)).write_bytes(b"not the beginning")
     (tmp_path / "x").write_bytes(data)
@@ -132,7 +132,7 @@ def test_a_blob_in_use_is_not_evicted(tmp_path: Path) -> None:
 
 
 def test_two_agents_evict_at_the_same_time(tmp_path: Path) -> None:
-    """A blob or temporary file that another agent has just deleted is not an error."""
+    """Agents that evict at the same time raise nothing about files that another one has just deleted."""
     stores = [Store(str(tmp_path), limit=1000) for _ in range(4)]
     names = [*(f"blobs/{number:064x}" for number in range(200)), *(f"tmp/{number}" for number in range(200))]
     for name in names:
@@ -144,7 +144,7 @@ def test_two_agents_evict_at_the_same_time(tmp_path: Path) -> None:
 
 
 def test_a_blob_damaged_at_rest_is_noticed(tmp_path: Path) -> None:
-    """A blob is hashed again before use; a damaged one is deleted."""
+    """``verify`` raises ``Failure`` for a blob with changed bytes, and deletes the blob."""
     store = Store(str(tmp_path))
     digest = put(store, b"engine")
     Path(store.blob(digest)).write_bytes(b"engimE")
@@ -154,7 +154,7 @@ def test_a_blob_damaged_at_rest_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_blob_is_hashed_again_only_if_it_was_written_to(tmp_path: Path) -> None:
-    """A blob is hashed again only if its file was written to, even if its size and date stayed the same."""
+    """A blob is hashed again only after a write to its file, even if size and date of the file are as before."""
     store = Store(str(tmp_path))
     hashed: list[int] = []
     digest = put(store, b"engine")
@@ -186,7 +186,7 @@ def test_hashing_sends_heartbeats(tmp_path: Path) -> None:
 
 
 def test_two_agents_never_write_one_upload(tmp_path: Path) -> None:
-    """The second agent waits for the first, then uses the finished blob or resumes the upload."""
+    """While one agent uploads a blob, a second one's ``begin`` returns None; it can use the blob once it is complete."""
     first, second = Store(str(tmp_path)), Store(str(tmp_path))
     digest = sha(b"ab")
     assert first.begin(digest, 2) == 0
@@ -308,7 +308,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_one_message(small_disk: Path, tmp_path: Path) -> None:
-    """ENOSPC names the store and the remedy, and leaves no partial file; smaller files still fit."""
+    """On a full disk, one message names the store and the advice, no partial file stays, and a smaller file fits."""
     (tmp_path / "big").write_bytes(os.urandom(8 << 20))
     (tmp_path / "small").write_bytes(os.urandom(1 << 20))
     with open_target("bench", TargetSpec(store=str(small_disk / "store"))).start_agent() as agent:
@@ -324,7 +324,7 @@ def test_a_full_disk_is_one_message(small_disk: Path, tmp_path: Path) -> None:
 
 
 def test_a_store_that_cannot_be_made_is_one_message(tmp_path: Path) -> None:
-    """A store below a file raises ``LabError`` before any other work."""
+    """A store whose path leads through a file raises ``LabError``, in one message with advice."""
     (tmp_path / "file").write_text("")
     with pytest.raises(LabError, match=r"the store .* cannot be used: .*: on target 'bench': set store"):
         open_target("bench", TargetSpec(store=str(tmp_path / "file" / "store"))).start_agent()

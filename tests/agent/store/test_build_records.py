@@ -66,7 +66,7 @@ def put(store: Store, data: bytes) -> str:
 
 
 def test_digests_become_paths(tmp_path: Path) -> None:
-    """Plugins and data become verified paths that stay in use; cache paths depend on what the caches depend on."""
+    """Digests of plugins and data become paths of blobs in use; other options or another TensorRT give other caches."""
     store = Store(str(tmp_path))
     plugin, data = put(store, b"plugin"), put(store, b"data")
     store.used.clear()
@@ -112,7 +112,7 @@ def test_a_plugin_changed_on_disk_is_not_loaded(tmp_path: Path) -> None:
 
 
 def test_a_load_uses_the_options_of_the_build(tmp_path: Path) -> None:
-    """Plugins, in order, and the DLA core come from the record, whatever the host requests."""
+    """A load takes the plugins, in order, and the DLA core from the build's record, whatever the host requests."""
     store = Store(str(tmp_path))
     digests = [put(store, data) for data in (b"b", b"a")]
     record = {"plugins": digests, "facts": {"options": {"dla": 1}}}
@@ -123,7 +123,7 @@ def test_a_load_uses_the_options_of_the_build(tmp_path: Path) -> None:
 
 
 def test_the_host_cannot_set_paths(tmp_path: Path) -> None:
-    """A request cannot make the worker read or write files outside the store."""
+    """A request that sets file paths is refused, so that the worker uses only files of the store."""
     request = request_of(options={"paths": {"timing_cache": "/etc/passwd"}})
     with pytest.raises(Failure, match="only the agent sets paths"):
         build_inputs.for_build(Store(str(tmp_path)), request, key_facts(request, LIBRARIES, None))
@@ -145,7 +145,7 @@ def test_a_build_is_described_in_its_record(tmp_path: Path) -> None:
 
 
 def test_a_foreign_engine_is_not_used_for_a_build(shared_agent: AgentClient, model: Path) -> None:
-    """An adopted engine loads by its own key and is marked foreign; an equal build request builds another engine."""
+    """An adopted engine is marked foreign and loads by its own key; a build of the same file makes another engine."""
     digest = shared_agent.put_blob(model)
     foreign = shared_agent.adopt(digest, "fp32", "onnxruntime", {})
     assert foreign.facts["foreign"] is True
@@ -160,7 +160,7 @@ def test_a_foreign_engine_is_not_used_for_a_build(shared_agent: AgentClient, mod
 
 
 def test_a_foreign_record_under_a_builds_key_is_ignored(shared_agent: AgentClient, model: Path) -> None:
-    """A foreign record that is renamed to a build's key, or loses its mark, is not returned."""
+    """A foreign record that lost its mark and was renamed to a build's key is not returned by that build."""
     digest = shared_agent.put_blob(model)
     foreign = shared_agent.adopt(digest, "fp32", "onnxruntime", {})
     own = key_of({name: value for name, value in foreign.facts.items() if name != "foreign"})

@@ -130,7 +130,7 @@ def test_waiting_ends_with_the_holder(store: Path, agent: AgentClient) -> None:
 
 @pytest.mark.usefixtures("agent")
 def test_waiting_has_a_limit(store: Path) -> None:
-    """``wait`` fails after that many seconds."""
+    """Waiting for a held target fails after ``wait`` seconds."""
     with start_agent(store) as other:
         began = time.monotonic()
         with pytest.raises(TargetHeld):

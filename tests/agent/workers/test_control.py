@@ -54,7 +54,7 @@ def timed(made: Control, seconds: float, calls: list[Any], warmup: float = 0.05)
 
 
 def test_the_control_runs_in_no_timed_inference(clock: Clock) -> None:
-    """No inference of the workload overlaps a timed inference."""
+    """No inference of the control's workload overlaps a timed inference of the engine."""
     made = Control(lambda: clock.work(0.0005), SHARE, 2.05)
     series = timed(made, 2.0, [lambda: clock.work(0.002)])
     own = [(begin, begin + took) for begin, took in zip(series["start"], series["duration"], strict=True)]
@@ -65,7 +65,7 @@ def test_the_control_runs_in_no_timed_inference(clock: Clock) -> None:
 
 
 def test_windows_are_before_between_and_after(clock: Clock) -> None:
-    """A series has a window before and after it, and windows between its inferences."""
+    """The control has a window before the series, one after it, and others between the series' inferences."""
     made = Control(lambda: clock.work(0.0005), SHARE, 4.5)
     series = timed(made, 4.0, [lambda: clock.work(0.002)], 0.5)
     begin, end = series["start"][0], series["start"][-1]
@@ -78,7 +78,7 @@ def test_windows_are_before_between_and_after(clock: Clock) -> None:
 
 
 def test_the_share_is_kept(clock: Clock) -> None:
-    """The windows and the discarded inferences take at most 5 % of the time, whatever the series and the workload."""
+    """The control takes at most 5 % of the time, or reports why it has no windows, whatever series and workload."""
     for each, workload, seconds in itertools.product((1e-3, 0.05), (1e-4, 5e-4, 0.01, 0.1), (0.05, 0.2, 1.0, 4.5)):
         made = Control(partial(clock.work, workload), SHARE, seconds)
         began, warmup = clock.now, min(0.5, seconds / 2)
@@ -91,7 +91,7 @@ def test_the_share_is_kept(clock: Clock) -> None:
 
 
 def test_a_slow_workload_is_no_control(clock: Clock) -> None:
-    """If the workload is too slow, or the series too short, there is no control, with the reason."""
+    """If the workload is too slow, or the series too short, the control has no windows and reports the reason."""
     slow = Control(lambda: clock.work(0.05), SHARE, 1.0)
     slow.before()
     slow.after()
@@ -104,7 +104,7 @@ def test_a_slow_workload_is_no_control(clock: Clock) -> None:
 
 
 def test_a_failing_workload_ends_the_control_only(clock: Clock) -> None:
-    """An error of the workload, at any time, is reported, and the series is timed to its end."""
+    """An error of the control's workload is reported, and the series is timed to its end."""
     for good in (0, 5, 100, 400):
         runs = [0]
 
@@ -120,7 +120,7 @@ def test_a_failing_workload_ends_the_control_only(clock: Clock) -> None:
 
 
 def test_an_engine_that_cannot_be_loaded_is_a_reason(tmp_path: Any) -> None:
-    """A missing file, an unknown runtime and a request without an engine give a reason instead of an error."""
+    """A control whose engine is missing, or whose runtime is unknown, raises nothing and reports the reason."""
     loaded = LoadedControl()
     assert loaded.of(None, 10.0) is None
     order = {"runtime": "onnxruntime", "path": str(tmp_path / "none.onnx"), "options": {}, "share": SHARE}
@@ -133,7 +133,7 @@ def test_an_engine_that_cannot_be_loaded_is_a_reason(tmp_path: Any) -> None:
 
 
 def test_without_a_known_time_there_is_no_pause(clock: Clock) -> None:
-    """A series without a warm-up gets windows only before and after."""
+    """Without a warm-up, the control plans no pause within the series."""
     made = Control(lambda: clock.work(0.0005), SHARE, 4.0)
     made.before()
     assert made.plan(0.0, 4.0) == float("inf")
@@ -150,7 +150,7 @@ def order(shared_agent: AgentClient, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_a_worker_times_the_control_beside_its_engine(shared_worker: EngineWorker, order: ControlOrder) -> None:
-    """A series has pauses, a paced one only windows on both sides; the control can be timed alone."""
+    """A worker times the control in pauses of a series, before and after a paced series, and alone."""
     feeds = [{"x": np.zeros((1, 4), dtype=np.float32)}]
     window: dict[str, Any] = {"min_samples": 1, "max_samples": 10**6, "control": order}
     series = shared_worker.time(feeds, warmup=0.1, seconds=2.0, **window)

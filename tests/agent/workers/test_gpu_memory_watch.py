@@ -78,7 +78,7 @@ def request_worker(
 
 
 def test_a_watched_engine_is_sampled_from_build_to_run(service: Watched, model: Path) -> None:
-    """Builds and loads report peaks, the baseline is read before the engine loads, timed runs have the column."""
+    """Builds, loads and timed runs of a watched engine report its memory; timed runs have a column ``memory.gpu``."""
     record = build(service, model)
     assert record["peak"]["source"] == BY_MACHINE
     assert record["peak"]["rss"] > 1 << 20

@@ -26,7 +26,7 @@ def workers(agent: AgentClient) -> list[int]:
 
 @pytest.fixture
 def key(agent: AgentClient, model: Path) -> str:
-    """The key of an engine; the agent has an idle worker, which reported the runtime's version for it."""
+    """The key of an adopted engine; adopting it leaves one idle worker in the agent."""
     return agent.adopt(agent.put_blob(model), "fp32", "onnxruntime", {}).key
 
 
@@ -41,7 +41,7 @@ def test_the_probing_worker_serves_one_load(key: str, agent: AgentClient) -> Non
 
 
 def test_a_fresh_load_gets_a_fresh_process(key: str, agent: AgentClient) -> None:
-    """A load that needs a fresh process (cold start, memory) gets one, and the idle worker is stopped before."""
+    """A fresh load gets a new process, and the idle worker is stopped first."""
     [idle] = workers(agent)
     with agent.load(key, {}, 60) as worker:
         assert worker.pid != idle
@@ -75,7 +75,7 @@ def test_announced_loads_get_processes_that_started_together(key: str, agent: Ag
 
 
 def test_what_was_announced_and_is_not_needed_is_stopped(key: str, agent: AgentClient) -> None:
-    """A waiting process that was killed is replaced; the next load without an announcement stops all that wait."""
+    """A killed waiting process is replaced; a load that announces no more takes one and stops the others that wait."""
     with agent.load(key, {}, 60, more=2) as worker:
         first, second = set(workers(agent)) - {worker.pid}
     os.kill(first, signal.SIGKILL)
@@ -130,7 +130,7 @@ def build_agent(shared_agent: AgentClient) -> AgentClient:
 
 
 def test_builds_one_after_the_other_share_a_process(build_agent: AgentClient, model_files: list[Path]) -> None:
-    """Builds announced with ``more`` share one process; a build without it leaves none, and the next one is fresh."""
+    """A build with ``more`` keeps its process for the next build; a build without ``more`` leaves no process."""
     assert build(build_agent, model_files[0])["process"] == "fresh"
     [builder] = workers(build_agent)
     assert build(build_agent, model_files[1])["process"] == "kept"

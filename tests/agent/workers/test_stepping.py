@@ -34,7 +34,7 @@ def outputs(named: list[tuple[str, np.ndarray[Any, Any]]]) -> dict[str, np.ndarr
 
 
 def test_on_the_target(agent: AgentClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sequence gives the same outputs whether it is sent whole or in parts, also with another one in between."""
+    """A sequence gives the same outputs sent whole or in parts, also with another sequence in between."""
     path, want = recurrent.write_cell(tmp_path / "cell.onnx"), recurrent.expected(X, BEGIN["h"])
     with load(agent, path) as worker:
         whole = outputs(worker.sequence({"x": X}, BEGIN, CARRY))
@@ -57,7 +57,7 @@ def test_on_the_target(agent: AgentClient, tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("base", [False, True])
 def test_the_bound_and_the_plain_way_give_the_same_bits(tmp_path: Path, *, base: bool) -> None:
-    """I/O binding and plain runs give the same bits; a step does not change its inputs."""
+    """Steps with I/O binding and plain steps give the same bits, and do not change their inputs."""
     engine = runtime("onnxruntime").load(str(recurrent.write_cell(tmp_path / "cell.onnx")), {})
     steps = Recurrence(engine, CARRY, BEGIN) if base else engine.recurrence(CARRY, BEGIN)
     again = engine.recurrence(CARRY, BEGIN)
@@ -71,7 +71,7 @@ def test_the_bound_and_the_plain_way_give_the_same_bits(tmp_path: Path, *, base:
 
 
 def test_an_answer_ends_at_its_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker returns the steps that fit and keeps the state, so that the rest can be requested."""
+    """At a limit of bytes or time, the worker returns fewer steps and keeps the state, so that the rest can follow."""
     engine = runtime("onnxruntime").load(str(recurrent.write_cell(tmp_path / "cell.onnx")), {})
     sequences, order = stepping.Sequences(), {"carry": CARRY, "key": ""}
     whole = dict(sequences.run(engine, order, {"x": X, **BEGIN})[1])
@@ -88,7 +88,7 @@ def test_an_answer_ends_at_its_limits(tmp_path: Path, monkeypatch: pytest.Monkey
     "arrays", [{}, {"x": X[:0], **BEGIN}, {"x": np.float32(1), **BEGIN}, {"x": X, "z": X[1:], **BEGIN}], ids=len
 )
 def test_arrays_that_are_no_steps_are_refused(tmp_path: Path, arrays: dict[str, Any]) -> None:
-    """An empty sequence, and inputs with different numbers of steps, are refused."""
+    """Arrays without steps, or with different numbers of steps, are refused."""
     engine = runtime("onnxruntime").load(str(recurrent.write_cell(tmp_path / "cell.onnx")), {})
     arrays = {name: np.asarray(array) for name, array in arrays.items()}
     with pytest.raises(Failure, match="equal numbers of steps"):
@@ -107,7 +107,7 @@ def test_a_state_that_grows_is_refused(tmp_path: Path, *, base: bool) -> None:
 
 
 def test_timed_steps_go_on_with_their_state(agent: AgentClient, tmp_path: Path) -> None:
-    """The method of timed steps states that the state is carried; memory is read over these steps."""
+    """With ``carry``, an engine can be timed, paced and soaked, and the method states that the state is carried."""
     window: Any = {"warmup": 0.0, "seconds": 0.0, "min_samples": 40, "max_samples": 40}
     feeds = [{"x": x, **BEGIN} for x in X]
     with load(agent, recurrent.write_cell(tmp_path / "cell.onnx")) as worker:

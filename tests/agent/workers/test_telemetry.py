@@ -125,7 +125,7 @@ def test_a_failing_tegrastats_is_reported(body: str | None, why: str, without_te
 
 
 def test_tegrastats_is_expected_only_on_tegra(without_tegrastats: Path) -> None:
-    """A missing tegrastats is reported only on a Tegra, missing power everywhere."""
+    """Only on a Tegra is a missing tegrastats reported; missing power is reported on every machine."""
     (without_tegrastats / "sys").mkdir()
     report = sample(without_tegrastats / "sys", None, 0.3)
     assert columns(report) == {"rss"}
@@ -134,7 +134,7 @@ def test_tegrastats_is_expected_only_on_tegra(without_tegrastats: Path) -> None:
 
 
 def test_a_sensor_without_any_reading_is_absent(without_tegrastats: Path) -> None:
-    """A zone without any reading is listed with a reason; a zone that is read late has None before."""
+    """A zone without any reading has no column but a reason; a zone read only later has None before that."""
     root = orin.sysfs(without_tegrastats / "sys", orin.NANO)
     (root / "class/thermal/thermal_zone2/temp").write_text("-256000\n")
     gpu = root / "class/thermal/thermal_zone1/temp"

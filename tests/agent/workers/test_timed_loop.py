@@ -69,14 +69,14 @@ class Ticking:
         return self.now
 
     def pause(self, _done: int, _calls: object) -> tuple[float, float]:
-        """Take 7 s, and state only 5 of them; the next pause is due in 9 s."""
+        """Advance the clock by 7 s; return 5 s as the length of the pause, and 9 s until the next one."""
         self.now += 7.0
         return 5.0, 9.0
 
 
 @pytest.mark.parametrize("seconds", [10.0, 11.0, 40.0])
 def test_a_series_lasts_as_long_as_was_asked(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time from the first start to the last end, without pauses, is never less than the seconds asked for."""
+    """Without pauses, a series lasts at least the requested seconds from its first start to its last end."""
     clock = Ticking()
     monkeypatch.setattr(time, "perf_counter", clock)
     control: Any = clock
@@ -147,7 +147,7 @@ def test_a_soak_ends_by_time_or_number_whichever_is_first() -> None:
     ],
 )
 def test_a_soak_goes_on_only_to_settle_the_limit(done: int, elapsed: float, over: bool) -> None:
-    """After its time, a soak continues to the number that decides the limit, if the longest time suffices."""
+    """After its time, a soak continues to the number of runs that decides the limit, if ``longest`` allows it."""
     length = timed_loop.SoakLength(4000, 20.0, 100, 600.0, settled=2000, longest=60.0)
     assert length.is_over(done, elapsed) == over
 

@@ -119,7 +119,7 @@ def test_names_are_unique(stems: list[str]) -> None:
 def test_the_kind_of_an_output_is_a_comment(
     family: str, layout: str, shapes: dict[str, tuple[int, ...]], expected: dict[str, object]
 ) -> None:
-    """The kinds that a family has are proposed as comments, which are valid as tables once they are uncommented."""
+    """The kinds of a family's outputs are proposed as comments, which are valid tables without the comment signs."""
     one = next(each for each in FAMILIES if each.name == family)
     text = model_table(
         replace(proposal("x", "n", Recognized(one, layout, ())), observed=Observed({}, {}, shapes)), "m.onnx", "m"
@@ -131,7 +131,7 @@ def test_the_kind_of_an_output_is_a_comment(
 
 
 def test_a_kind_that_a_run_would_refuse_is_not_proposed() -> None:
-    """If the declared axes differ from those of a trial run, the choice of kinds is shown instead."""
+    """A kind of output is proposed only if the declared axes are as many as those of a trial run."""
     one = next(each for each in FAMILIES if each.name == "text recognizer")
     found = replace(proposal("x", "n", Recognized(one, "", ())), observed=Observed({}, {}, {"y": (1, 24, 97)}))
     for shape in ((1, "length", 97), (1, "length")):

@@ -32,7 +32,7 @@ def pool(members: str, more: str = "") -> str:
 
 
 def test_a_pool_is_what_its_members_have_in_common(tmp_path: Path) -> None:
-    """The spec of a pool has the common keys of its members, and none by which one of them is reached."""
+    """The spec of a pool has the keys that its members have in common, and no member's address."""
     config = loaded(tmp_path, pool('["one", "two"]', "wait = '5 min'\n"))
     spec = config.target("all")
     assert (spec.kind, spec.board, spec.host, spec.wait) == ("pool", "orin-nano-8gb", None, 300.0)

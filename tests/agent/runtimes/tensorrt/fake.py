@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class BuilderFlag(enum.Enum):
-    """As in 8.6."""
+    """The flags of TensorRT 8.6."""
 
     FP16 = 0
     INT8 = 1
@@ -20,14 +20,14 @@ class BuilderFlag(enum.Enum):
 
 
 class StrongFlag(enum.Enum):
-    """As in 11."""
+    """The flags of TensorRT 11."""
 
     GPU_FALLBACK = 2
     TF32 = 3
 
 
 class DataType(enum.Enum):
-    """As in 8.6, and later types."""
+    """The element types of TensorRT 8.6, and some later ones."""
 
     FLOAT = 0
     HALF = 1
@@ -97,7 +97,7 @@ class Network:
 
 
 class Cache:
-    """A timing cache; the bytes of one written on this GPU begin with ``this gpu``."""
+    """A timing cache. Its bytes begin with ``this gpu`` if they were written on this GPU."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -141,11 +141,11 @@ class Config:
         return self.workspace
 
     def create_timing_cache(self, content: bytes) -> Cache | None:
-        """Return None for bytes that are not a cache, as TensorRT does."""
+        """Return a timing cache; None if the bytes are not a cache, as in TensorRT."""
         return None if content.startswith(b"junk") else Cache(content)
 
     def set_timing_cache(self, cache: Cache, ignore_mismatch: bool) -> bool:
-        """Refuse another GPU's cache unless ``ignore_mismatch`` is set."""
+        """Return whether the cache is accepted: one of another GPU only with ``ignore_mismatch``."""
         if not ignore_mismatch and cache.content and not cache.content.startswith(b"this gpu"):
             return False
         self.cache = cache
@@ -156,7 +156,7 @@ class Config:
         return self.cache
 
     def add_optimization_profile(self, profile: dict[str, Any]) -> int:
-        """Store the profile and return its number."""
+        """Store the profile and return its index."""
         self.profiles.append(profile)
         return len(self.profiles) - 1
 
@@ -166,7 +166,7 @@ class Config:
         return True
 
     def can_run_on_DLA(self, _layer: Layer) -> bool:  # noqa: N802 - TensorRT's name
-        """Return True for the first ``dla_layers`` calls."""
+        """Return whether this is one of the first ``dla_layers`` calls."""
         self.dla_layers -= 1
         return self.dla_layers >= 0
 
@@ -180,7 +180,7 @@ class Profile(dict[str, Any]):
 
 
 class Builder:
-    """A builder; ``Trt.build``, which tests replace, is what ``build_serialized_network`` does."""
+    """A builder whose ``build_serialized_network`` calls ``Trt.build``, which tests replace."""
 
     platform_has_fast_fp16 = platform_has_fast_int8 = platform_has_tf32 = True
     num_DLA_cores = 0  # noqa: N815 - TensorRT's name
@@ -298,7 +298,7 @@ class Cuda:
         self.closed = 0
 
     def close(self) -> None:
-        """Count the calls, and call ``at_close``, with which tests inspect this moment."""
+        """Count the call, then call ``at_close``, a function that tests set."""
         self.closed += 1
         self.at_close()
 

@@ -29,7 +29,7 @@ class Memory:
         gpu.live[self.address] = self
 
     def free(self) -> None:
-        """Free the memory; twice is allowed, as for the real one."""
+        """Free the memory; freeing it twice is allowed, as with the real class."""
         self.gpu.live.pop(self.address, None)
 
 
@@ -146,7 +146,7 @@ class Gpu:
         return SimpleNamespace(launch=launch, close=lambda: self.calls.append("drop"))
 
     def memory_info(self) -> tuple[int, int]:
-        """Return free and total."""
+        """Return free and total memory in bytes."""
         return 1000 - len(self.live), 1000
 
     def synchronize(self) -> None:
@@ -160,7 +160,7 @@ class Gpu:
 
 
 def at(address: int, shape: Sequence[int], dtype: str) -> npt.NDArray[Any]:
-    """Return the tensor at this address."""
+    """Return the array at this address."""
     count = int(np.prod(shape))
     size = count * np.dtype(dtype).itemsize
     memory = memoryview((ctypes.c_ubyte * max(1, size)).from_address(address))

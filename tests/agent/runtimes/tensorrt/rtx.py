@@ -45,7 +45,7 @@ class Ampere(Cuda):
 
 
 def build(model: Path, precision: str = "fp32", **options: Any) -> Built:
-    """Build with our code and TensorRT-RTX's parser and builder; the plan is next to the model."""
+    """Build with the agent's code and TensorRT-RTX's parser and builder; the plan is written next to the model."""
     opened = OpenBuilder(module(), Ampere(), options)
     return build_in(opened, str(model), precision, options, str(model.with_suffix(".plan")))
 
@@ -79,7 +79,7 @@ def typed(path: Path, kind: int) -> Path:
 
 
 def quantized(path: Path, kind: int) -> Path:
-    """Write the product with Q/DQ nodes of the type ``kind``, placed as ModelOpt places them."""
+    """Write that product with Q/DQ nodes of the type ``kind``, placed as ModelOpt places them."""
     nodes, tensors = [], [numpy_helper.from_array(np.ones((64, 64), np.float32), "w")]
     for name, made in (("x", "a"), ("w", "b")):
         if name == "x" and kind == INT4:

@@ -14,7 +14,7 @@ from tests.agent.runtimes.tensorrt.machine import Gpu, Log, Named, Plan, at, mod
 
 
 class OldPlan:
-    """``y = 2 x`` as in 8.2, with two optimization profiles: bindings 2 and 3 are the second one's."""
+    """An engine ``y = 2 x`` as in 8.2, with two optimization profiles; bindings 2 and 3 are the second profile's."""
 
     num_layers = 1
     num_bindings = 4
@@ -57,7 +57,7 @@ class OldPlan:
 
 
 class OldContext:
-    """Records what is set, by number."""
+    """An execution context that records the settings that it gets, by binding number."""
 
     active_optimization_profile = 0
 
@@ -99,7 +99,7 @@ def load(gpu: Gpu, plan: Any, **options: Any) -> TensorRtEngine:
 
 
 def test_an_engine_runs_by_numbers() -> None:
-    """If tensors have no names, the first profile's bindings are used, and the facts state this."""
+    """If TensorRT has no tensor names, the first profile's bindings are used, and the facts state ``bindings``."""
     gpu = Gpu()
     engine = load(gpu, OldPlan(gpu))
     assert engine.facts()["io"] == "bindings"
@@ -114,7 +114,7 @@ def test_an_engine_runs_by_numbers() -> None:
 
 
 def test_shape_tensors_need_names() -> None:
-    """An engine with a shape tensor is refused without names."""
+    """An engine with a shape tensor is unsupported if TensorRT has only binding numbers."""
     gpu = Gpu()
     plan = OldPlan(gpu)
     plan.is_shape_binding = lambda number: number == 0
@@ -133,13 +133,13 @@ def test_an_implicit_batch_is_refused() -> None:
 
 
 def test_data_dependent_outputs_need_names() -> None:
-    """An engine with data-dependent outputs is refused without names, since bindings have no allocators."""
+    """An engine with data-dependent outputs is unsupported if TensorRT has only binding numbers."""
     with pytest.raises(Failure, match=r"needs TensorRT 8\.5"):
         tensors.BindingCalls(None, 1).allocate(tensors.Tensor("z", "float32", (-1,), False, False, 0), object())  # noqa: FBT003 - fields
 
 
 def test_names_are_preferred_and_bindings_can_be_forced() -> None:
-    """With both interfaces (8.5 to 9), names are used unless bindings are requested."""
+    """Where TensorRT has both interfaces (8.5 to 9), names are used unless ``io`` requests bindings."""
 
     class Both(Plan):
         num_bindings = 2

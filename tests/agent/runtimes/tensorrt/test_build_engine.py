@@ -34,7 +34,7 @@ IMPLICIT = {"algorithm": "entropy2", "batch": 2, "samples": 4, "data": {"x": "0"
 
 
 class Strong(Trt):
-    """As in 11: no flags for precisions, no calibrators."""
+    """TensorRT as in 11: no flags for precisions, and no calibrators."""
 
     BuilderFlag = StrongFlag
     IInt8EntropyCalibrator2: Any = None
@@ -47,7 +47,7 @@ def build(trt: Trt, folder: Path, precision: str = "fp32", cuda: Cuda | None = N
 
 
 def refusal(trt: Trt, folder: Path, precision: str = "fp32", **options: Any) -> str:
-    """Return kind, message and advice of the failure."""
+    """Build, which must fail; return kind, message and advice of the failure as one text."""
     with pytest.raises(Failure) as caught:
         build(trt, folder, precision, **options)
     return f"{caught.value.kind}: {caught.value.message}: {caught.value.advice}"
@@ -72,7 +72,7 @@ def test_the_plan_and_its_record(tmp_path: Path) -> None:
     [("fp32", []), ("tf32", ["TF32"]), ("fp16", ["FP16", "TF32"]), ("int8", ["FP16", "INT8", "TF32"])],
 )
 def test_flags_of_each_precision(precision: str, flags: list[str], tmp_path: Path) -> None:
-    """TF32 is cleared for fp32; int8 allows fp16 for other layers."""
+    """A build sets exactly its precision's flags: fp32 clears TF32, and int8 allows fp16 for other layers."""
     assert build(Trt(layers=QDQ if precision == "int8" else None), tmp_path, precision).facts["flags"] == flags
 
 
@@ -111,7 +111,7 @@ def test_a_calibrator_with_qdq_layers_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_implicit_route(tmp_path: Path) -> None:
-    """The calibrator is fed from the file, the next build reads its cache, and all buffers are freed."""
+    """The calibrator reads the data file in the first build and the cache in the second, and all buffers are freed."""
     np.save(tmp_path / "x.npy", np.ones((4, 3), np.float32))
     paths = {"data": {"x": str(tmp_path / "x.npy")}, "calibration_cache": str(tmp_path / "cache")}
     for state, fed in (("written", 2), ("read", 0)):
@@ -146,7 +146,7 @@ def test_strongly_typed_tensorrt(tmp_path: Path) -> None:
 
 
 class Typed(Trt):
-    """As in 10: networks can be strongly typed, and need not be."""
+    """TensorRT as in 10: networks are strongly typed on request."""
 
     NetworkDefinitionCreationFlag = enum.IntEnum(
         "NetworkDefinitionCreationFlag", "EXPLICIT_BATCH STRONGLY_TYPED", start=0
@@ -154,7 +154,7 @@ class Typed(Trt):
 
 
 def test_a_strongly_typed_network_by_choice(tmp_path: Path) -> None:
-    """With ``strongly_typed``, TensorRT 10 gets no precision flag but TF32; a file without FP16 is refused."""
+    """With ``strongly_typed``, TensorRT 10 gets no precision flag except TF32; a file without FP16 is refused."""
     half = [Layer(output=Tensor(dtype=DataType.HALF))]
     trt = Typed(layers=half)
     built = build(trt, tmp_path, "fp16", strongly_typed=True)
@@ -167,7 +167,7 @@ def test_a_strongly_typed_network_by_choice(tmp_path: Path) -> None:
 
 
 def test_a_calibrator_of_a_strongly_typed_network_is_refused(tmp_path: Path) -> None:
-    """A calibrator of a strongly typed network is refused, on 10 as on 11."""
+    """On TensorRT 10, a calibrator for a strongly typed network is refused."""
     message = refusal(Typed(), tmp_path, "int8", strongly_typed=True, implicit=IMPLICIT)
     assert "the calibrator would be ignored" in message
 
@@ -210,7 +210,7 @@ def test_other_quantized_types_are_not_int8(tmp_path: Path) -> None:
 
 
 def test_dynamic_shapes_need_ranges(tmp_path: Path) -> None:
-    """For a dynamic input without a range the advice is the line to write; a static model needs none."""
+    """A dynamic input without a range is refused with the line to write; a range that does not fit is refused too."""
     trt = Trt(inputs=[Tensor(shape=(-1, 4))])
     assert 'write shapes = { "n" = [1, 8, 32] } in [models.M]' in refusal(trt, tmp_path)
     build(trt, tmp_path, profiles={"x": [[1, 4], [2, 4], [8, 4]]})
@@ -241,7 +241,7 @@ def test_optimization_levels(tmp_path: Path) -> None:
 
 
 def test_the_workspace_before_pools() -> None:
-    """Before 8.4 the workspace is an attribute, and zero unless it is set."""
+    """Before TensorRT 8.4, a workspace of 0 is replaced by 256 MiB unless a size is requested."""
 
     class Old:
         max_workspace_size = 0
@@ -251,7 +251,7 @@ def test_the_workspace_before_pools() -> None:
 
 
 def test_dla_refusals_and_facts(tmp_path: Path) -> None:
-    """Missing cores, unsupported precisions and failed trial builds are unsupported, with advice."""
+    """A build for a missing DLA core, an unsupported precision or a failed trial build is refused as unsupported."""
 
     class WithDla(Builder):
         num_DLA_cores = 2  # noqa: N815 - TensorRT's name
@@ -271,7 +271,7 @@ def test_dla_refusals_and_facts(tmp_path: Path) -> None:
 
 
 def test_a_gpu_without_a_fast_precision_is_refused(tmp_path: Path) -> None:
-    """A precision that the builder does not report as fast is refused; bf16 also needs the builder's flag."""
+    """A precision for which the GPU is not fast is refused, and so is bf16 if the builder has no flag for it."""
 
     class Slow(Builder):
         platform_has_fast_fp16 = platform_has_fast_int8 = platform_has_tf32 = False

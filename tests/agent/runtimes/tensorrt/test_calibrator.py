@@ -36,7 +36,7 @@ DATA = np.arange(18, dtype=np.float32).reshape(6, 3)
 
 
 class Device:
-    """Stands for the device: stores what is sent to it."""
+    """A stand-in for the device that stores the batches sent to it."""
 
     def __init__(self) -> None:
         self.batches: list[dict[str, Any]] = []
@@ -55,7 +55,7 @@ def calibration(folder: Path, algorithm: str = "entropy2") -> tuple[calibrator.C
 
 
 def feed(state: calibrator.Calibration) -> None:
-    """Request data as a build without a cache does."""
+    """Request all batches, as TensorRT does in a build without a calibration cache."""
     state.read_cache()
     while state.get_batch(["x"]) is not None:
         pass
@@ -75,7 +75,7 @@ def test_all_batches_are_fed_and_hashed(tmp_path: Path) -> None:
 
 
 def test_it_is_recorded_whether_the_cache_was_used(tmp_path: Path) -> None:
-    """The second build is offered the first one's cache; the facts say whether it was read or ignored."""
+    """The facts record whether a build read the calibration cache of an earlier build or ignored it."""
     state, _ = calibration(tmp_path)
     feed(state)
     state.write_cache(CACHE)
@@ -93,7 +93,7 @@ def test_it_is_recorded_whether_the_cache_was_used(tmp_path: Path) -> None:
 
 
 def test_a_build_that_requests_no_data_fails(tmp_path: Path) -> None:
-    """An int8 engine that was built without a request for cache or data is refused."""
+    """An int8 engine whose build requested neither the calibration cache nor data is refused."""
     state, _ = calibration(tmp_path)
     state.write_cache(CACHE)
     with pytest.raises(Failure, match="without asking for calibration data"):
@@ -128,7 +128,7 @@ def test_too_few_batches_or_no_scales_fail(tmp_path: Path) -> None:
 
 
 def test_an_unusable_cache_is_not_offered(tmp_path: Path) -> None:
-    """A damaged cache, or one of another algorithm, is not used, and a warning reports it."""
+    """A calibration cache that is damaged, or written by another algorithm, is not used, and a warning reports this."""
     path = tmp_path / "cache"
     digest_file.write(str(path), FED + CACHE)
     assert calibration(tmp_path, "minmax")[0].read_cache() is None
@@ -142,7 +142,7 @@ def test_an_unusable_cache_is_not_offered(tmp_path: Path) -> None:
 
 
 def test_a_failure_in_a_callback_is_not_lost(tmp_path: Path) -> None:
-    """TensorRT prints exceptions of callbacks and continues; ours are stored and fail the build."""
+    """An exception in a calibrator's callback fails the build, although TensorRT only prints it and continues."""
     bad = DATA.copy()
     bad[3, 1] = np.nan
     state = calibrator.Calibration("entropy2", batches(tmp_path, bad), None, Device())
@@ -207,7 +207,7 @@ def test_int64_is_narrowed_exactly(tmp_path: Path) -> None:
 
 
 def test_the_scales_of_a_record_are_bounded() -> None:
-    """The scales of a record never exceed the limit, with JSON escapes counted."""
+    """The scales of a record, written as JSON with its escapes, never exceed the size limit."""
     names = 2000
     fitting = scales.bounded({"\x00" * 60 + str(number): -1.2345678901234567e-300 for number in range(names)})
     assert 0 < len(fitting) < names

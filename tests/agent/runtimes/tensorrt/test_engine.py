@@ -1,4 +1,4 @@
-"""Our bookkeeping around a loaded engine, on a simulated GPU (``machine``)."""
+"""The agent's handling of a loaded engine, on a simulated GPU (``machine``)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def batch(rows: int, first: float = 0.0) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def plain(outputs: list[Any]) -> list[Any]:
-    """Return copies: a slot's outputs are valid until its next run."""
+    """Return copies of outputs, since a slot's outputs are valid only until its next run."""
     return [np.array(output) for output in outputs]
 
 
@@ -64,7 +64,7 @@ def test_a_run_makes_no_unneeded_calls(gpu: Gpu, load: Load) -> None:
 
 
 def test_shapes_are_set_only_when_they_change(load: Load) -> None:
-    """Feeds of equal shape share everything but their values."""
+    """Shapes are set in the context only for the first feed and after a change of shapes."""
     engine = load()
     first, second, larger = engine.bind(batch(2)), engine.bind(batch(2, 9)), engine.bind(batch(4))
     context = engine._open_slots[0].calls.context  # noqa: SLF001 - records TensorRT's calls
@@ -133,7 +133,7 @@ def test_an_empty_output_is_an_output(gpu: Gpu, load: Load) -> None:
 
 
 def test_the_length_of_an_output_may_depend_on_the_data(gpu: Gpu, load: Load) -> None:
-    """Each run has its own length, and the method mentions the second wait."""
+    """A data-dependent output has its own length in each run, and the method mentions its second wait."""
     engine = load(Plan(gpu, dependent=True))
     bounds = [engine.bind({"x": batch(rows)["x"] - 3}) for rows in (1, 8, 2)]
     for bound, rows in zip(bounds, (1, 8, 2), strict=True):
@@ -145,7 +145,7 @@ def test_the_length_of_an_output_may_depend_on_the_data(gpu: Gpu, load: Load) ->
 
 
 def test_an_allocation_failure_in_tensorrt_is_reported(gpu: Gpu, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the driver has no memory for an output, that failure is reported, not the error of TensorRT that follows."""
+    """If memory for an output cannot be allocated, the driver's failure is reported, not TensorRT's error after it."""
     engine = load(Plan(gpu, dependent=True))
     slot = engine._open_slots[0]  # noqa: SLF001 - to make one tensor's allocation fail
 
@@ -194,7 +194,7 @@ def test_graphs_are_refused_where_impossible(gpu: Gpu, load: Load) -> None:
 
 
 def test_several_are_in_flight(gpu: Gpu, load: Load) -> None:
-    """Each slot has its own stream and outputs; starting does not wait."""
+    """Each slot has its own stream and its own outputs, and ``start`` does not wait."""
     engine = load(streams=2)
     feeds = [batch(2), batch(2, 50)]
     bounds = [engine.bind(feed, slot) for slot, feed in enumerate(feeds)]
@@ -218,7 +218,7 @@ def test_a_slot_beyond_streams_is_refused(load: Load) -> None:
 
 
 def test_a_second_context_without_the_profile_gets_an_engine_of_its_own(gpu: Gpu, load: Load) -> None:
-    """If a second context has no profile, as before TensorRT 10, its slot gets an engine of its own."""
+    """If contexts cannot share a profile, as before TensorRT 10, a second slot gets its own copy of the engine."""
     plan = Plan(gpu, shared=False)
     engine = load(plan, streams=2)
     assert plan.deserialized == 2
@@ -228,7 +228,7 @@ def test_a_second_context_without_the_profile_gets_an_engine_of_its_own(gpu: Gpu
 
 
 def test_contexts_that_share_their_profile_share_the_engine(gpu: Gpu, load: Load) -> None:
-    """If contexts can share a profile, as from TensorRT 10 or for fixed shapes, they share one engine."""
+    """If contexts can share a profile, as from TensorRT 10 on, the slots share one engine, all created at load."""
     plan = Plan(gpu)
     engine = load(plan, streams=2)
     assert (plan.contexts, len(gpu.streams)) == (2, 2), "memory is read after the load, so all must be there by then"
@@ -237,7 +237,7 @@ def test_contexts_that_share_their_profile_share_the_engine(gpu: Gpu, load: Load
 
 
 def test_the_profile_of_layers_is_a_run_of_its_own(gpu: Gpu, load: Load) -> None:
-    """The timed context never has a profiler, warm-up does not count, and seconds are the mean per run."""
+    """Layers are profiled in a context of their own, without the warm-up, as mean seconds per run."""
     engine = load()
     costs = engine.profile(batch(2), 4)
     assert [(cost.name, cost.seconds) for cost in costs] == [("double", 0.0005)]
@@ -246,20 +246,20 @@ def test_the_profile_of_layers_is_a_run_of_its_own(gpu: Gpu, load: Load) -> None
 
 
 def test_layers_are_profiled_without_a_shared_profile(gpu: Gpu, load: Load) -> None:
-    """Without a shared profile, layers are profiled on a second copy of the engine."""
+    """If contexts cannot share a profile, layers are profiled on a second copy of the engine."""
     plan = Plan(gpu, shared=False)
     engine = load(plan)
     assert engine.profile(batch(2), 2)
 
 
 def test_a_length_outside_the_profile_is_named(load: Load) -> None:
-    """A length outside the profile is refused with its name."""
+    """An input size outside the profile's range is refused with the input's name."""
     with pytest.raises(Failure, match="'x' has length 9 in dimension 0; the engine was built for 1 to 8"):
         load().check(batch(9))
 
 
 def test_a_shape_that_tensorrt_refuses_is_a_failure(gpu: Gpu, load: Load) -> None:
-    """False from set_input_shape is not ignored, and the message quotes TensorRT."""
+    """If ``set_input_shape`` returns False, the run fails with TensorRT's own message."""
     engine = load(log=(log := Log()))
     log.text = "profile dimension mismatch"
     with pytest.raises(Failure, match=r"refused shape \[9, 3\] for input 'x'; TensorRT says: profile") as caught:
@@ -275,7 +275,7 @@ def test_a_refused_enqueue_is_a_failure(gpu: Gpu, load: Load) -> None:
 
 
 def test_a_broken_context_is_reported_by_a_refused_enqueue(gpu: Gpu, load: Load) -> None:
-    """After a broken CUDA context, the driver's error is raised and not TensorRT's."""
+    """If an enqueue fails in a broken CUDA context, the driver's error is raised, not TensorRT's."""
     engine = load(Plan(gpu, refuse=True))
     bound = engine.bind(batch(1))
     gpu.fault = Failure(ENGINE, "CUDA_ERROR_ILLEGAL_ADDRESS (700)")
@@ -301,7 +301,7 @@ def test_dynamic_dimensions_are_open_in_ports(load: Load) -> None:
 def test_a_foreign_engine_may_be_for_a_dla(
     load: Load, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], kind: str
 ) -> None:
-    """The layers of a foreign engine decide whether it runs on a DLA; for our own engine the build's option does."""
+    """The layers of a foreign engine decide whether it runs on a DLA; for an engine built here, the option does."""
     engine = load(**options)
     monkeypatch.setattr(engine, "layers", lambda: [{"device": "dla"}])
     processor = engine.executed_on()
@@ -312,7 +312,7 @@ def test_a_foreign_engine_may_be_for_a_dla(
 def test_a_failed_load_frees_tensorrt_s_objects_before_the_context(
     gpu: Gpu, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No frame of the failure references an execution context when the CUDA context is closed."""
+    """After a failed load, no execution context exists any more when the CUDA context is closed."""
     contexts: list[weakref.ref[Any]] = []
     at_close: list[Any] = []
 
@@ -353,7 +353,7 @@ def test_tensors_that_numpy_cannot_hold_are_refused(
 
 
 def test_bindings_cannot_be_forced_where_there_are_none(load: Load) -> None:
-    """``io = "bindings"`` uses the old interface; the load fails if that does not exist."""
+    """``io = "bindings"`` uses binding numbers, and fails the load if TensorRT has none."""
     with pytest.raises(Failure, match="no bindings interface"):
         load(io="bindings")
 
@@ -381,7 +381,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("text", "message"), REFUSALS)
 def test_a_refused_engine_is_explained(text: str, message: str) -> None:
-    """If TensorRT refuses an engine, the message has a sentence of ours, TensorRT's own text, and advice."""
+    """If TensorRT refuses an engine, the message has hil's explanation, TensorRT's own text, and advice."""
     with pytest.raises(Failure, match=message) as caught:
         engine_module._deserialize(__file__, SimpleNamespace(deserialize_cuda_engine=lambda _: None), Log(text))  # noqa: SLF001 - it loads a plan
     assert caught.value.kind == BUILD
@@ -410,7 +410,7 @@ def test_a_runtime_that_does_not_start_is_reported(gpu: Gpu, tmp_path: Path) -> 
 
 
 def test_a_state_stays_on_the_device(gpu: Gpu, load: Load) -> None:
-    """A state is copied from step to step on the device; sequences may use a slot in turn, also with a CUDA graph."""
+    """A state is copied between steps on the device; sequences may use one slot in turn, also with a CUDA graph."""
     for options in ({}, {"cuda_graph": True}):
         engine = load(**options)
         begin = batch(1, 1.0)

@@ -13,7 +13,7 @@ from hil.onnx_files.precisions import Precisions, WeightedNode
 
 
 def tensor(name: str, text: str) -> dict[str, object]:
-    """Return an input or output as in the detailed listing."""
+    """Return an input or output as in the inspector's detailed listing."""
     return {"Name": name, "Location": "Device", "Dimensions": [1, 32, 8, 8], "Format/Datatype": text}
 
 
@@ -54,7 +54,7 @@ QUANTIZED = {
 
 
 def test_precisions_of_computing_and_moving_layers() -> None:
-    """A convolution has its weights' precision, a pooling its inputs'; a reformat layer has none."""
+    """A convolution has its weights' precision, a pooling layer its inputs'; a layer that only converts has none."""
     quantize, convolution, pooling = inspector.parse(json.dumps(QUANTIZED))
     assert [layer["precision"] for layer in (quantize, convolution, pooling)] == [None, "int8", "fp16"]
     assert quantize["inputs"] == ["fp32"]
@@ -65,14 +65,14 @@ def test_precisions_of_computing_and_moving_layers() -> None:
 
 
 def test_a_name_alone_gives_no_precision() -> None:
-    """A layer of which only the name is listed has no precision."""
+    """A layer that is listed only by its name has no precision."""
     layers = inspector.parse('{"Layers": ["Conv_0 + Relu_1", "{ForeignNode[a...b]}"], "Bindings": ["x"]}')
     assert [layer["name"] for layer in layers] == ["Conv_0 + Relu_1", "{ForeignNode[a...b]}"]
     assert all((layer["precision"], layer["type"], layer["onnx"]) == (None, "", []) for layer in layers)
 
 
 def test_a_dla_layer_is_on_the_dla() -> None:
-    """The layer's type gives its device."""
+    """A layer whose type is ``DLA`` runs on the DLA."""
     layers = inspector.parse(json.dumps({"Layers": [{"Name": "{ForeignNode[a]}", "LayerType": "DLA"}]}))
     assert layers[0]["device"] == "dla"
 
@@ -98,25 +98,25 @@ def test_layers_of_later_profiles_never_run() -> None:
     ],
 )
 def test_datatypes_by_their_many_names(text: str, name: str | None) -> None:
-    """uint8 is not read as int8, and bfloat16 not as float."""
+    """Each format text gives its own type: uint8 is not read as int8, nor bfloat16 as float."""
     assert inspector.datatype(text) == name
 
 
 def test_a_backslash_in_a_name_is_kept() -> None:
-    """Names are not escaped in the inspector's JSON."""
+    """A backslash in a layer's name is kept, since the inspector does not escape names in its JSON."""
     assert inspector.parse('{"Layers": ["a\\d"]}')[0]["name"] == "a\\d"
 
 
 @pytest.mark.parametrize("text", ["", "Layers: a", '{"Layers": ["a"'])
 def test_invalid_json_is_a_failure(text: str) -> None:
-    """Unreadable output is not an engine without layers."""
+    """Output that is not JSON raises ``Failure``; it is not read as an engine without layers."""
     with pytest.raises(Failure, match="did not return JSON"):
         inspector.parse(text)
 
 
 @pytest.mark.parametrize("text", ["{}", '{"Layers": null}', '{"Layers": [1, null]}', "[]"])
 def test_an_empty_listing_has_no_layers(text: str) -> None:
-    """A listing without layers has no INT8 layer either."""
+    """A listing without layers gives an empty list."""
     assert inspector.parse(text) == []
 
 
@@ -202,7 +202,7 @@ LISTINGS = {
     ],
 )
 def test_shares_by_the_listings_of_releases(release: str, precision: str, low: float, high: float) -> None:
-    """In the listing of each release, the share has the bounds that its visible and hidden nodes give."""
+    """Nodes that a release's listing hides widen the bounds of the share in the precision."""
     layers = inspector.parse(json.dumps({"Layers": LISTINGS[release]}))
     nodes = [WeightedNode(name, "Conv", "float32", multiply_adds=10) for name in NODES]
     judged = in_precision(layers, Precisions(tuple(nodes)), precision, None)
@@ -214,7 +214,7 @@ NODES = ("/c0/Conv", "/c1/Conv", "/m0/MatMul", "/m1/MatMul")
 
 
 def test_a_listing_of_names_alone_shows_nothing() -> None:
-    """An engine that was built without detailed verbosity is inconclusive, never within a limit."""
+    """Without detailed verbosity, the share in the precision may be anything from 0 to 1, so no limit is met."""
     layers = inspector.parse(json.dumps({"Layers": ["/c0/Conv", "/m0/MatMul"]}))
     nodes = Precisions(tuple(WeightedNode(name, "Conv", "float32", multiply_adds=10) for name in NODES))
     judged = in_precision(layers, nodes, "fp16", None)

@@ -26,7 +26,7 @@ class Error:
         self._index, self._text = index, text
 
     def node(self) -> int:
-        """Return the index, -1 for none."""
+        """Return the index of the node, -1 if there is none."""
         return self._index
 
     def code(self) -> str:
@@ -51,7 +51,7 @@ class NamedError(Error):
 
 
 def message(path: Path, *errors: Error) -> str:
-    """Return the failure of a parser with these errors."""
+    """Return the message of the failure that a parser with these errors causes."""
 
     class Refusing(Trt):
         def OnnxParser(self, network: Any, log: Any) -> Any:  # noqa: N802, ARG002 - TensorRT's name and signature
@@ -70,7 +70,7 @@ def message(path: Path, *errors: Error) -> str:
 
 
 def test_the_node_is_found_by_its_index(tmp_path: Path) -> None:
-    """If the parser reports only an index, name, operator and opset come from the file."""
+    """If the parser reports only the node's index, its name, operator and opset are read from the file."""
     path = models.tiny_qdq(tmp_path / "m.onnx")
     text = message(path, Error(2, "Assertion failed: bad rank"))
     assert "(opset 13): node 'multiply' (MatMul, opset 13): UNSUPPORTED_NODE: Assertion failed: bad rank" in text
@@ -93,7 +93,7 @@ def test_the_parser_s_own_names_are_used(tmp_path: Path) -> None:
 
 
 def test_many_or_no_errors(tmp_path: Path) -> None:
-    """The first three errors are shown with the number of the rest; without errors, the log's are shown."""
+    """At most three errors are shown, with the number of the others; without errors, TensorRT's log is quoted."""
     path = models.tiny(tmp_path / "m.onnx")
     assert "and 4 more" in message(path, *[Error(0, "x")] * 7)
     assert "logged by TensorRT" in message(path)
@@ -116,7 +116,7 @@ def test_no_outputs_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_plugin_library(tmp_path: Path) -> None:
-    """A file that is not a library is refused with the loader's message; a library without plugins is a warning."""
+    """A file that is not a library is refused with the loader's message; a library without plugins gives a warning."""
     (tmp_path / "libx.so").write_bytes(b"#!/bin/sh\n")
     with pytest.raises(Failure, match=r"plugin library libx\.so cannot be loaded: .*(header|short)"):
         plugins.load(Trt(), Journal(), [str(tmp_path / "libx.so")])
@@ -127,7 +127,7 @@ def test_a_plugin_library(tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.text(max_size=40) | st.just("long " * 2000)), max_size=80))
 def test_the_log_is_bounded(lines: list[tuple[int, str]]) -> None:
-    """The log has at most ``LIMIT`` bytes and a line on the rest, no verbose lines, and the first errors."""
+    """The log has at most ``LIMIT`` bytes and a line on what is left out, no verbose lines, and the first errors."""
     journal = Journal()
     for severity, text in lines:
         journal.add(severity, text)

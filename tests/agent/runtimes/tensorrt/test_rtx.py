@@ -54,7 +54,7 @@ def message(model: Path, asked: str = "fp32", **options: object) -> str:
 
 @pytest.mark.parametrize("asked", TYPED)
 def test_each_float_precision_is_built(asked: str, tmp_path: Path) -> None:
-    """A network of the requested type is built; the only flag is TF32, and only where that is requested."""
+    """A network in the requested precision is built; the only flag is TF32, set for every precision except fp32."""
     built = build(typed(tmp_path / "m.onnx", TYPED[asked]), asked, profiles=PROFILES)
     assert (tmp_path / "m.plan").stat().st_size > 1000
     assert ("TF32" in built.facts["flags"]) == (asked != "fp32")
@@ -102,7 +102,7 @@ def test_each_quantized_precision_is_built_from_qdq_nodes(kind: str, tmp_path: P
     ],
 )
 def test_another_type_than_asked_is_refused(asked: str, kind: int, says: str, tmp_path: Path) -> None:
-    """A precision other than that of the file's types is refused before the build."""
+    """A precision other than that of the file's types is refused before the build, with the reason."""
     assert says in message(typed(tmp_path / "m.onnx", kind), asked, profiles=PROFILES)
 
 
@@ -113,13 +113,13 @@ def test_another_quantization_is_not_built_as_int8(kind: str, tmp_path: Path) ->
 
 
 def test_the_calibrator_is_refused(tmp_path: Path) -> None:
-    """A calibrator is refused."""
+    """A build with a calibrator is refused, and the message names the explicit route."""
     implicit = {"algorithm": "entropy2", "batch": 2, "samples": 4, "data": {"x": "0" * 64}}
     assert "explicit" in message(models.tiny(tmp_path / "m.onnx"), "int8", implicit=implicit, profiles=TINY)
 
 
 def test_profiles(tmp_path: Path) -> None:
-    """One profile is built for min, opt and max; a missing, an inconsistent and a wrong one are refused."""
+    """An input range is built; a missing range, one that is out of order or does not fit, and an unknown input fail."""
     model = models.tiny(tmp_path / "m.onnx")
     build(model, profiles=TINY)
     assert "no range is set" in message(model)
