@@ -30,7 +30,7 @@ APT = (
 )
 """apt options for arm64: all of apt's files are in the folder ``{0}``, and essential packages are not added."""
 HANDLER = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
-"""The kernel's handler for arm64 programs; its flag F opens qemu now, so that it works in any root file system."""
+"""The kernel's handler for arm64 programs; its flag F opens qemu at registration, so it works in any root."""
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")
 SITE = "opt/site"
 INSIDE = (

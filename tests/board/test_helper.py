@@ -75,7 +75,7 @@ def test_clocks_are_locked_and_restored(board: Sandbox) -> None:
 
 
 def test_a_signal_restores(board: Sandbox) -> None:
-    """Each signal that asks the helper to end makes it restore the clocks and exit with 0."""
+    """At SIGTERM, SIGHUP, SIGINT, SIGQUIT and SIGTSTP the helper restores the clocks and exits with 0."""
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP):
         with board.helper() as helper:
             helper.ask("clocks lock")

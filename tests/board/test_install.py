@@ -1,4 +1,4 @@
-"""``hil board setup`` and ``remove`` on a board with the real sudo: each is done completely or not at all."""
+"""``hil board setup`` and ``remove`` on a board with the real sudo; a setup that is refused grants the user nothing."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ SERVICES_OF_USERS_FILES: list[tuple[dict[str, str], bool]] = [
 
 
 def test_a_service_that_runs_the_users_files_as_root_is_refused(bare: Sandbox) -> None:
-    """A service of root that runs files of the user is refused; a service of another user may run anything."""
+    """A service that runs a file of the user as root is refused; one that runs it as another user is accepted."""
     robot = bare.file("/srv/hil/robot.py")
     robot.write_text("")
     os.chown(robot, 4711, 4711)
@@ -396,7 +396,7 @@ def test_a_user_cannot_be_passed_off_as_another(bare: Sandbox) -> None:
 
 
 def test_an_invalid_sudoers_file_is_not_installed(bare: Sandbox) -> None:
-    """An invalid sudoers file is not installed."""
+    """A sudoers file that ``visudo`` rejects is not installed; the program and the list of services stay."""
     order = {"do": "install", "user": "hil", "services": [], "sudoers": "hil ALL=(root NOPASSWD\n"}
     with pytest.raises(LabError, match="visudo rejects"):
         install._as_root(Inside(bare, root=True), order, "root", no_password)  # noqa: SLF001 - no public way leads there
@@ -439,7 +439,7 @@ def test_remove_during_a_session_revokes_the_permission(board: Sandbox) -> None:
 
 
 def test_the_plan_is_described_completely(bare: Sandbox) -> None:
-    """The description has paths, owners, modes, the program's digest, the services and the sudoers line."""
+    """The plan describes paths, owners, modes, services and sudoers line, and making it changes nothing."""
     target = Inside(bare)
     description = "\n".join(install.plan(target, ["robot", "robot"]).describe())
     for piece in (PROGRAM, SERVICES, SUDOERS, LINE, "root:root, 0755", "root:root, 0440", "): robot\n"):

@@ -86,7 +86,7 @@ def test_a_service_that_does_not_stop_ends_the_session(board: SimulatedBoard, st
 def test_a_service_started_while_timing_is_inconclusive(
     board: SimulatedBoard, start: Opens, messages: list[str]
 ) -> None:
-    """A service that starts while timing makes the row inconclusive, and runs at the end as before."""
+    """A service that starts while timing makes the row inconclusive, and still runs after the session."""
     add_service(board)
     with closing(start(stop_services=["robot"])) as session:
         result = while_timing(session, messages, lambda: board.shell("systemctl", "start", "robot.service"))
@@ -205,7 +205,7 @@ def test_a_hanging_nvpmodel_does_not_time_out(board: SimulatedBoard, start: Open
 
 
 def test_a_memory_reserve_that_is_not_locked_is_reported(start: Opens, messages: list[str]) -> None:
-    """If the memory reserve is not locked, this is reported once and recorded in the series."""
+    """The session reports a memory reserve that is not locked; its facts state whether the reserve is locked."""
     with closing(start(reserve_memory="50 MiB")) as session, session.state.loaded():
         (load,) = session.state.facts()["loads"]
     assert load["locked"] is (not any("reserve_memory is not locked" in line for line in messages))

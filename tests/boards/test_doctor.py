@@ -83,7 +83,7 @@ def started(board: SimulatedBoard) -> list[Process]:
 
 @pytest.mark.parametrize("board", ["jp46", "jp62"], indirect=True)
 def test_missing_tensorrt(doctor: Any) -> None:
-    """The finding on each missing part of TensorRT is ``bad`` and shows the command that installs it."""
+    """Each missing part of TensorRT is ``bad``, and TensorRT's own line has the command that installs it."""
     code, document = doctor(runtime="tensorrt")
     assert code == 1
     for what in ("TensorRT", "libnvinfer", "driver"):
@@ -101,7 +101,7 @@ def test_numpy_missing(board: SimulatedBoard, doctor: Any) -> None:
 
 
 def test_python_missing(doctor: Any) -> None:
-    """Without the interpreter, only its own line is reported."""
+    """If the interpreter does not exist, its finding is ``bad`` and the only one."""
     code, document = doctor(python="/opt/none/python3")
     assert (code, states(document)) == (1, {"python": "bad"})
     assert "does not exist" in line(document, "python")["found"]
@@ -138,7 +138,7 @@ def test_device_nodes_of_another_group(board: SimulatedBoard, doctor: Any) -> No
 
 
 def test_state_of_the_board(board: SimulatedBoard, doctor: Any) -> None:
-    """Throttling, swap, temperature and over-current are reported as the kernel has them."""
+    """Throttling is ``bad``; used swap, over-current and a temperature over ``start_below`` are warnings."""
     board.throttle(on=True)
     board.swap(512 << 10)
     board.temperature(71.0)
@@ -160,14 +160,14 @@ def test_a_power_mode_other_than_declared(board: SimulatedBoard, doctor: Any) ->
 
 
 def test_a_board_and_serial_other_than_declared(doctor: Any) -> None:
-    """A board or serial number that is not the declared one is bad; the fix is the key to write instead."""
+    """A board or serial number other than the declared one is ``bad``; the fix for the board is the line to write."""
     code, document = doctor(board="agx-orin-64gb", serial="1")
     assert (code, line(document, "board")["mend"].partition("  #")[0]) == (1, 'board = "orin-nx-16gb"')
     assert line(document, "serial")["state"] == "bad"
 
 
 def test_a_clock_ten_years_off(board: SimulatedBoard, doctor: Any) -> None:
-    """The offset of the clock is a warning with its size."""
+    """A board's clock that is wrong is a warning that states by how much."""
     board.clock("-10y")
     code, document = doctor()
     assert (code, line(document, "clock")["state"]) == (0, "warn")
@@ -183,7 +183,7 @@ def test_tegrastats_that_hangs(board: SimulatedBoard, doctor: Any) -> None:
 
 
 def test_doctor_during_a_session(board: SimulatedBoard, doctor: Any) -> None:
-    """The holder is named, and its agent still answers; no second tegrastats is started."""
+    """While a session holds the board, doctor and probe name the holder and leave its agent usable."""
     with open_target("rover", board.spec()) as target, target.start_agent() as agent:
         agent.hold("theirs", "alice")
         code, document = doctor()

@@ -147,7 +147,7 @@ def test_store_not_writable(board: SimulatedBoard, start: Opens) -> None:
 
 
 def test_disk_full_on_upload(board: SimulatedBoard, local: Project, start: Opens) -> None:
-    """If the disk has room for the agent but not the model, the error says that it is full; no partial file stays."""
+    """If the disk has room for the agent but not the model, the error states that it is full; no partial file stays."""
     larger(local.root / "toy.onnx", 8 * MIB)
     board.small_disk(DISK, 4 * MIB)
     assert "full" in lab_error(open_and_provision, start=start, store=DISK)
@@ -155,7 +155,7 @@ def test_disk_full_on_upload(board: SimulatedBoard, local: Project, start: Opens
 
 
 def test_disk_full_on_build(board: SimulatedBoard, start: Opens) -> None:
-    """If the disk has no room for the engine, the error says that it is full."""
+    """If the disk has no room for the engine, the error states that the disk is full."""
     board.small_disk(DISK, 4 * MIB)
     with closing(start(store=DISK)) as session:
         session.agent.put_model(session.onnx("toy"))

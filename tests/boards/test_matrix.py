@@ -20,7 +20,7 @@ SHORT = '[measure]\nrun_duration = "50 ms"'
 
 
 def test_two_jetpacks_side_by_side(boards: Callable[..., SimulatedBoard], tmp_path: Path) -> None:
-    """Comparing another board is confounded and does not pass; if requested, rows are judged and differences named."""
+    """A comparison with another board is confounded and does not pass; on request, its rows are judged."""
     for release in RELEASES:
         project = BoardProject.make(tmp_path, boards(release))
         project.local.edit("[measure]", SHORT)

@@ -52,7 +52,7 @@ LINES = {
     "gru": (folders.GRU_CASE, "[models.NAME.inputs.x]\nbatch_axis = 1\n[models.NAME.inputs.h0]\nbatch_axis = 1"),
     "layers": (folders.LAYERS, "[models.NAME.inputs.h0]\nbatch_axis = 1"),
 }
-"""Cases and the lines of ``hil.toml`` that they need; the message without them proposes these, except ``vad_value``'s."""
+"""Cases and the lines that they need. Without the lines, the message proposes them, except ``vad_value``'s."""
 
 AS_IT_IS = {
     "dynamic_hw": folders.DYNAMIC_HW,

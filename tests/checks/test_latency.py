@@ -200,7 +200,7 @@ def test_a_steady_rate_is_the_same_in_every_check(batch: int) -> None:
     ("rate", "verdict"), [(31, Verdict.PASSED), (29, Verdict.WARNED), (24.1, Verdict.WARNED), (23.9, Verdict.FAILED)]
 )
 def test_the_warning_band_ends_at_80_percent(rate: float, verdict: Verdict) -> None:
-    """A rate under the target is a warning, one under 80 % of it fails."""
+    """A rate under the target is a warning; a rate under 80 % of the target fails."""
     assert {j.verdict for j in rates(series(np.full(200, 1 / rate)), at_least(30))} == {verdict}
 
 

@@ -117,7 +117,7 @@ def test_noise_is_stored_by_serial(project: Project, capsys: pytest.CaptureFixtu
 
 
 def test_only_engines_of_the_config_are_calibrated(project: Project) -> None:
-    """Without names, all engines of the config are calibrated."""
+    """Engines of the config are calibrated, all of them without names; a misspelt name is a user error."""
     config = load(project.root / "hil.toml")
     assert engines_to_time(config, "cpu", ()) == engines_to_time(config, "cpu", ("toy",)) == [("toy", "fp32")]
     with pytest.raises(UserError, match="did you mean 'toy'"):

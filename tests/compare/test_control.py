@@ -89,7 +89,7 @@ def test_a_lowered_clock_is_confounded(factor: float) -> None:
 
 
 def test_clocks_and_memory_that_changed_are_shown_with_units() -> None:
-    """Clocks and memory have units; values that the shown digits do not tell apart are shown as recorded."""
+    """Clocks and memory are shown with units; two values that would look equal are shown as recorded."""
     base = with_fact(timed(1, SAME, None), clocks={"gpu": {"min": 0, "max": 1.3e9}}, memory_total=2**33)
     cand = with_fact(timed(2, SAME, None), clocks={"gpu": {"min": 3e8, "max": 1.3e9 + 1}}, memory_total=2**32)
     changed = compare(base, as_environment(cand, "other"), RULE, QUIET).changed

@@ -227,7 +227,7 @@ def test_another_policy_judges_the_same_measurements() -> None:
     ids=str,
 )
 def test_an_invalid_policy_is_refused(changes: dict[str, Any]) -> None:
-    """A contradictory or meaningless policy is a user error."""
+    """A policy with a contradictory or meaningless value raises ``ValidationError``."""
     with pytest.raises(ValidationError):
         policy(**changes)
 

@@ -23,7 +23,7 @@ def test_batches_hold_inputs_and_labels(project: Project) -> None:
 
 
 def test_a_limit_takes_the_first(project: Project) -> None:
-    """``samples = 3`` selects the first three at any batch size."""
+    """A pass reads at most the requested number of samples, or all samples if there are fewer."""
     data = project.open(project.save(x=X))
     assert [len(batch.inputs["x"]) for batch in data.batches(2, 3)] == [2, 1]
     assert sum(len(batch.inputs["x"]) for batch in data.batches(2, 99)) == 10

@@ -148,7 +148,7 @@ def other_engine(manifest: dict[str, Any], _: dict[str, Any]) -> None:
 
 
 def test_which_releases_may_run_again(rover: Rover) -> None:
-    """A rollback requires the judged board, runtime, serial number and files, and a signature; any age is accepted."""
+    """A rollback requires the judged board, runtime, serial number and files, and a signature if the robot has keys."""
     first, second = rover.deploy("first"), rover.deploy("second")
     refusals: dict[Any, str] = {}
     for change, message in (

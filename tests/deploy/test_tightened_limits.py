@@ -120,7 +120,7 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("key", [*UNITS, *TASK_DEFAULTS, "score_drop"])
 def test_every_tolerance(key: str) -> None:
-    """A stricter or new tolerance is a change, for all outputs and for one; a looser one is not."""
+    """A stricter tolerance, or a new one that has no default, is a change, for all outputs and for one."""
     loose, strict = (0.2, 0.3) if key in AT_LEAST else (0.9, 0.8)
     assert changes({key: loose}, {key: loose}) == changes({key: strict}, {key: loose}) == []
     named = f"outputs.scores.{key}" if key in UNITS else key

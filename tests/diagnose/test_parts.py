@@ -196,7 +196,7 @@ def test_a_node_reads_what_its_body_reads() -> None:
 
 
 def test_the_output_of_a_qdq_pair_is_paired_with_its_input(tmp_path: Path) -> None:
-    """A Q/DQ pair's output corresponds to the reference's tensor that it quantizes."""
+    """The output of a Q/DQ pair corresponds to the reference's tensor that the pair quantizes."""
     model = net(tmp_path)
     quantized = in_int8(model, [{"image": row[None]} for row in images(8, 1)])
     paired = pairs(Graph(model), Graph(quantized))

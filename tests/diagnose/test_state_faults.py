@@ -106,7 +106,7 @@ def test_a_sound_engine_has_no_cause() -> None:
 
 
 def test_a_state_that_is_not_reset_is_named() -> None:
-    """A sequence that begins with another state, such as that of the sequence before, is named."""
+    """A sequence that begins with a wrong state, such as the last state of the previous sequence, is named."""
     left = {"h": np.full((2, UNITS), 0.5, np.float32), "c": np.full((2, UNITS), -1, np.float32)}
     outputs = engine(lambda _, made: own(made), left)
     assert "that of the sequence before" in named(outputs, {"hn": left["h"], "cn": left["c"]})

@@ -186,7 +186,7 @@ def test_hashing_sends_heartbeats(tmp_path: Path) -> None:
 
 
 def test_two_agents_never_write_one_upload(tmp_path: Path) -> None:
-    """While one agent uploads a blob, a second one's ``begin`` returns None; it can use the blob once it is complete."""
+    """While one agent uploads a blob, a second one's ``begin`` returns None; both can use the complete blob."""
     first, second = Store(str(tmp_path)), Store(str(tmp_path))
     digest = sha(b"ab")
     assert first.begin(digest, 2) == 0

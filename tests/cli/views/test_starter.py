@@ -131,7 +131,7 @@ def test_the_kind_of_an_output_is_a_comment(
 
 
 def test_a_kind_that_a_run_would_refuse_is_not_proposed() -> None:
-    """A kind of output is proposed only if the declared axes are as many as those of a trial run."""
+    """A kind of output is proposed only if the declared rank is that of a trial run; else the choice is shown."""
     one = next(each for each in FAMILIES if each.name == "text recognizer")
     found = replace(proposal("x", "n", Recognized(one, "", ())), observed=Observed({}, {}, {"y": (1, 24, 97)}))
     for shape in ((1, "length", 97), (1, "length")):

@@ -36,7 +36,7 @@ class Counted(Trt):
 
 @pytest.fixture
 def trt(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """Replaces TensorRT's module and CUDA's context."""
+    """A fake module in place of TensorRT's, with a fake CUDA context."""
     fake_trt = Counted()
     monkeypatch.setitem(sys.modules, "tensorrt", fake_trt)
     monkeypatch.setattr(open_builder, "open_builder", lambda trt, options: OpenBuilder(trt, Cuda(), options))
@@ -44,7 +44,7 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 
 def test_consecutive_builds_share_a_builder(trt: Counted, tmp_path: Path) -> None:
-    """With ``more`` the next build reuses the builder without waiting; its log is its own."""
+    """A build with ``more`` leaves its builder to the next build, whose log and warnings are its own."""
     model, out = str(models.tiny(tmp_path / "m.onnx")), str(tmp_path / "out")
     runtime = tensorrt.TensorRt()
     trt.messages = [(2, "first")]
