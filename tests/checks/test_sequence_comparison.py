@@ -147,7 +147,7 @@ def test_a_state_of_which_nothing_was_tried_does_not_pass() -> None:
 
 
 def test_an_error_that_grows_needs_longer_sequences() -> None:
-    """An error that would soon leave its tolerance does not pass free-running; teacher-forced it may."""
+    """A growing error that would soon leave its tolerance passes teacher-forced runs at most, not free-running ones."""
     grow = from_step(0, lambda after: 1e-6 * np.exp(0.02 * after))
     judgement = judged(signals(), grow)
     assert judgement.verdict is Verdict.INCONCLUSIVE, judgement.reason

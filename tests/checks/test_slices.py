@@ -206,7 +206,7 @@ def test_equal_masks_of_infinity_are_left_out() -> None:
 
 
 def beside_pixels(change: float) -> np.ndarray:
-    """Return boxes in pixels, and two slices of another unit that vary by 1/400 of that, multiplied by ``change``."""
+    """Return boxes in pixels and two slices of angles times ``change``; angles vary 400 times less than boxes."""
     angles = np.random.default_rng(1).uniform(-0.8, 0.8, (24, 2, 50)) * change
     return np.concatenate([detections()[:, :4], angles], axis=1).astype(np.float32)
 

@@ -117,7 +117,7 @@ def test_a_users_mistake_in_one_precision_still_shows_the_others(project: Projec
 
 
 def test_a_mistake_in_the_data_is_reported_before_anything_is_built(project: Project) -> None:
-    """The target is not contacted for a model with unusable data."""
+    """Unusable data of a model is a user error before any build starts."""
     (project.root / "validation.npz").write_bytes(b"no archive")
     done = project.hil("build", "toy", "--target=cpu")
     assert done.code == ExitCode.USER_ERROR
@@ -125,7 +125,7 @@ def test_a_mistake_in_the_data_is_reported_before_anything_is_built(project: Pro
 
 
 def test_an_unreachable_target_is_the_labs_fault(project: Project) -> None:
-    """Building for a board never falls back to the CPU."""
+    """A build for an unreachable board is a lab error, and never falls back to the CPU."""
     path = project.root / "hil.toml"
     path.write_text(path.read_text() + '\n[targets.board]\nkind = "ssh"\nhost = "board.invalid"\n')
     done = project.hil("build", "toy", "--target=board")

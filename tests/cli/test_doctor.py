@@ -71,7 +71,7 @@ def test_a_healthy_machine_is_ready(project: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_table_agrees_with_the_json(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The table has a sign on each line and the verdict at the end."""
+    """The table's lines begin with a sign, and its last line states whether the target is ready."""
     assert main(["doctor", "bench"]) == 0
     out = capsys.readouterr().out
     assert f"✓  store         {project}" in out.replace("\n                 ", "")

@@ -237,7 +237,7 @@ def test_control_flow_is_one_node(tmp_path: Path) -> None:
 
 
 def fusing(model: onnx.ModelProto, fed: Mapping[str, Any]) -> dict[str, Any]:
-    """Run ``model`` with a wrong fusion: a Relu after a Conv that is not an output acts as a LeakyRelu."""
+    """Run ``model`` with a wrong fusion: a Relu acts as a LeakyRelu if its input is a Conv's and not an output."""
     made = copied(model)
     outputs = {one.name for one in made.graph.output}
     makers = {one.output[0]: one.op_type for one in made.graph.node}

@@ -77,7 +77,7 @@ def test_an_overflow_follows_from_the_reference(tmp_path: Path) -> None:
 
 
 def test_an_overflow_inside_the_engine_is_reproduced(tmp_path: Path) -> None:
-    """If only the whole engine holds the tensor in FP16, the bundle has its node and the reference's values."""
+    """If only the whole engine holds a tensor in FP16, the bundle's script still reports the overflow."""
     model = with_constant(net(tmp_path), "kernel", lambda a: a * 1e5)
     ran = run_script(bundle(tmp_path, model, model, "fp16", narrow))
     assert ran.returncode == 0, ran.stderr

@@ -28,7 +28,7 @@ def engine(load: float | None, *mhz: float | None) -> dict[str, Any]:
 
 
 def memory(used: int, total: int, unit: int = MIB, **more: int) -> dict[str, int]:
-    """Return ``used`` and ``total`` in bytes; ``more`` adds ``block`` or ``cached`` in ``unit``, or a ``blocks``."""
+    """Return ``used`` and ``total`` in bytes; in ``more``, only ``blocks`` is not multiplied by ``unit``."""
     return {"used": used * unit, "total": total * unit} | {k: v if k == "blocks" else v * unit for k, v in more.items()}
 
 
