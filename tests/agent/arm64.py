@@ -28,7 +28,7 @@ APT = (
     "APT::Architecture=arm64 APT::Architectures=arm64 APT::Install-Recommends=false Acquire::Languages=none "
     "pkgCacheGen::Essential=none"
 )
-"""apt options for arm64: all of apt's files are in the folder ``{0}``, and essential packages are not added."""
+"""Options of apt for arm64: its files are in the folder ``{0}``, and essential packages are not added."""
 HANDLER = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
 """The kernel's handler for arm64 programs; its flag F opens qemu at registration, so it works in any root."""
 REGISTRY = Path("/proc/sys/fs/binfmt_misc")

@@ -94,7 +94,7 @@ def archive(tmp_path: Path) -> ImageArchive:
 
 
 def test_an_image_with_the_release_is_accepted(archive: ImageArchive) -> None:
-    """An image with the release is accepted, also with a further layer; compressing its layers does not change its id."""
+    """An image with the release is accepted, also with a further layer; compressing its layers keeps its id."""
     verified = image.verified(archive.save(), archive.release)
     assert set(verified.files) == {"engines/a-fp32.plan", "config/robot.yaml", "manifest.json"}
     compressed = image.verified(archive.save(zipped=True), archive.release)
