@@ -14,6 +14,23 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
+class HostSession:
+    """A session of ONNX Runtime whose ``run`` is ``run_on_host``, for code of others that calls it."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        """Use ``session`` for everything else."""
+        self._session = session
+
+    def run(self, names: Sequence[str] | None, feeds: Mapping[str, np.ndarray]) -> list[Any]:
+        """Return the outputs ``names`` for one batch; ``None`` means all."""
+        names = [one.name for one in self._session.get_outputs()] if names is None else names
+        return run_on_host(self._session, names, feeds)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the session's own attribute."""
+        return getattr(self._session, name)
+
+
 def run_on_host(
     session: onnxruntime.InferenceSession, names: Sequence[str], feeds: Mapping[str, np.ndarray]
 ) -> list[Any]:

@@ -20,10 +20,11 @@ from hil.datasets.dataset import sample_digest
 from hil.dtypes import is_finite
 from hil.errors import HilError, UserError, did_you_mean
 from hil.onnx_files.external_data import external_files, save
+from hil.onnx_files.host_run import HostSession
 from hil.onnx_files.ort_errors import ort_error
 from hil.quantize.coverage import layers, nothing_to_quantize, quantization_facts
 from hil.quantize.float_outputs import restore_float_outputs
-from hil.quantize.floating import floating_facts, kept_nodes
+from hil.quantize.floating import floating_facts, kept_nodes, without_range
 from hil.quantize.histograms import Collector
 from hil.quantize.layout import EXTRA, OPERATORS
 from hil.quantize.masks import masked_tensors
@@ -237,6 +238,7 @@ def collect(  # noqa: PLR0913 - the steps of one calibration share these
         use_external_data_format=bool(external_files(floating)),
         extra_options=options,
     )
+    calibrator.infer_session = HostSession(calibrator.infer_session)  # its own run() takes numpy's types only
     # After ONNX Runtime has loaded the model, so that an error in it is reported first.
     if not layers(proto) or not calibrator.select_tensors_to_calibrate(calibrator.model)[0]:
         raise nothing_to_quantize(proto, feed.model)
@@ -266,7 +268,8 @@ def insert(
     given = {value.name for value in proto.graph.input}
     del copy.graph.output[:]  # of an output that is an input too, the quantizer would define the name twice
     copy.graph.output.extend(value for value in proto.graph.output if value.name not in given)
-    ranges = {name: one for name, one in calibration.ranges.items() if name not in calibration.masked}
+    left = calibration.masked | without_range(calibration.ranges)
+    ranges = {name: one for name, one in calibration.ranges.items() if name not in left}
     kept = kept_of(proto, calibration, spec)
     if layout == "onnxruntime":
         separate_constants(copy.graph, OPERATORS[layout])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from onnx import TensorProto
 
 from hil.onnx_files.operators import with_inner
@@ -48,6 +49,13 @@ def kept_nodes(
     joins = nodes_at_joins(proto, unlike_joins(proto, ranges))
     kept |= {node: ("unlike ranges", text) for node, text in (joins | _before(proto, joins)).items()}
     kept |= dict.fromkeys(masked_nodes(proto, masked), ("mask", "a mask would set its scale"))
+    endless = without_range(ranges)
+    kept |= {
+        node.name: ("no range", f"calibration found no finite values of {name}")
+        for node in proto.graph.node
+        for name in (*node.input, *node.output)
+        if name in endless
+    }
     followers: dict[str, str] = {}
     for node in proto.graph.node:
         if node.name in excluded:
@@ -60,6 +68,11 @@ def kept_nodes(
             if node.op_type in MOVING:
                 followers |= dict.fromkeys(node.output, origin)
     return kept
+
+
+def without_range(ranges: Mapping[str, Any]) -> set[str]:
+    """Return the tensors whose range is not finite, such as those that never had an element."""
+    return {name for name, one in ranges.items() if not np.isfinite(one.range_value).all()}
 
 
 def _before(proto: onnx.ModelProto, joins: Mapping[str, str]) -> dict[str, str]:

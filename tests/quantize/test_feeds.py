@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -80,3 +81,42 @@ def test_a_fixed_batch_without_samples(tmp_path: Path) -> None:
     data.stride, data.batches = 4, lambda *_: iter(())
     with pytest.raises(UserError, match="calibration data has no samples"):
         quantize(convnet(tmp_path / "m.onnx", batch=4), tmp_path / "out", data, settings("minmax"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tensor_without_elements_has_no_scale(tmp_path: Path, method: str) -> None:
+    """Nodes at a tensor that never has an element stay in float, and the layers after them become INT8."""
+    text = """<ir_version: 8, opset_import: ["": 17]>
+    g (float[n, s, 16] x, float[n, 0, 16] past) => (float[n, s, 8] y) {
+        whole = Concat <axis = 1> (past, x)
+        y = MatMul (whole, w)
+    }"""
+    model = parser.parse_model(text)
+    weights = np.random.default_rng(1).normal(size=(16, 8)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    onnx.save(model, tmp_path / "m.onnx")
+    x = np.random.default_rng(2).normal(size=(40, 4, 16)).astype(np.float32)
+    data = MemoryData(x=x, past=np.zeros((40, 0, 16), np.float32))
+    made = quantize(tmp_path / "m.onnx", tmp_path / "out", data, settings(method))
+    assert set(read_ranges(made.path).scales) >= {"whole"}
+    assert all(np.isfinite(scale).all() for scale in read_ranges(made.path).scales.values())
+    assert made.provenance["floating"]["reasons"] == {"no range": 1}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_input_of_a_type_that_numpy_lacks(tmp_path: Path, method: str) -> None:
+    """A model with a bfloat16 input, computed in float32, has the ranges of its values."""
+    text = """<ir_version: 10, opset_import: ["": 17]>
+    g (bfloat16[n, 16] x) => (bfloat16[n, 8] y) {
+        wide = Cast <to = 1> (x)
+        made = MatMul (wide, w)
+        y = Cast <to = 16> (made)
+    }"""
+    model = parser.parse_model(text)
+    weights = np.random.default_rng(1).normal(size=(16, 8)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    onnx.save(model, tmp_path / "m.onnx")
+    x = np.random.default_rng(2).uniform(-2, 2, (40, 16)).astype(ml_dtypes.bfloat16)
+    made = quantize(tmp_path / "m.onnx", tmp_path / "out", MemoryData(x=x), settings(method))
+    (scale,) = read_ranges(made.path).scales["wide"]
+    assert scale == pytest.approx(2 / 127, rel=0.1)
