@@ -1,4 +1,4 @@
-"""Compares the library's layout with its bars: ``python -m tests.measure_house``; exit code 1 if one is missed."""
+"""Compares the code's layout with its limits: ``python -m tests.measure_house`` exits with 1 if it exceeds one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LARGE_FOLDERS = {
 }
 LONG_MODULES = {"hil/board/helper.py": "installed on a board as one file that root owns"}
 PARALLEL = ("hil.checks.", "hil.session.gather.", "hil.suites.", "hil.cli.", "hil.metrics.")
-"""Rooms whose modules share names on purpose: a check, its measurement, its suite, its command."""
+"""Packages whose modules share names on purpose: a check, its measurement, its suite, its command."""
 SAME_NAME = {
     "html": "one page of a report, one of a comparison",
     "markdown": "as html",
@@ -42,7 +42,7 @@ SAME_NAME = {
 
 
 def main() -> int:
-    """Print the figures and every missed bar; return 1 if there is one, else 0."""
+    """Print the figures and each limit that is exceeded; return 1 if there is one, else 0."""
     missed: list[str] = []
     paths = {module: path for module, path in modules().items() if path.name != "__init__.py"}
     folders = Counter(path.parent.relative_to(ROOT).as_posix() for path in paths.values())

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 _held: list[int] = []
-"""Descriptors of the lock files of this process's ports, open until it ends."""
+"""Descriptors of the lock files of this process's ports; they stay open until the process ends."""
 
 
 def free_port() -> int:

@@ -43,7 +43,7 @@ def session(folder: Path) -> onnxruntime.InferenceSession:
 
 
 def estimates(session: onnxruntime.InferenceSession, readings: Arrays, begin: Arrays | None = None) -> Arrays:
-    """Return all outputs (sequences, steps, …), with the states passed on; they begin with zeros if not given."""
+    """Return all outputs (sequences, steps, …), carrying the states from step to step, at first ``begin`` or zeros."""
     names = [one.name for one in session.get_outputs()]
     count, steps = readings["encoder"].shape[:2]
     widths = {one.name: one.shape[1] for one in session.get_inputs()}
@@ -183,5 +183,5 @@ def test_the_engines_pass_what_they_are_judged_by(
 
 
 def test_the_example_is_small(folder: Path) -> None:
-    """All files of the example have less than 200 kB together."""
+    """All files of the example together are smaller than 200 kB."""
     assert sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) < 200_000

@@ -32,7 +32,7 @@ SHAPES: dict[str, tuple[Shapes, Shapes]] = {
     ),
 }
 STATES = {"filter": ("estimate", "memory")}
-"""Inputs of the examples with sequences that the data does not have: a sequence begins with zeros."""
+"""The state inputs of each example with sequences. The data lacks them: a sequence begins with states of 0."""
 
 SPLITS = ("train", "validation", "calibration")
 COMPOSED = {"scenes": ("validation", "calibration"), "filter": ("validation", "calibration")}
@@ -54,7 +54,7 @@ def folder(name: str, repository: Path) -> Path:
 
 
 def inputs(name: str, path: Path) -> dict[str, npt.NDArray[np.float32]]:
-    """Return a file's samples by input; of sequences, all steps, each with states of zeros."""
+    """Return a file's samples by input. Each step of a sequence is a sample, with zeros as its states."""
     with np.load(path, allow_pickle=False) as data:
         arrays = {item: data[item] for item in SHAPES[name][0] if item not in STATES.get(name, ())}
     if name not in STATES:
@@ -136,7 +136,7 @@ def test_data_fits_the_model(name: str, folder: Path) -> None:
 
 
 def test_examples_stay_small(repository: Path) -> None:
-    """All files under ``examples`` have less than 3 MB together."""
+    """All files under ``examples`` together are smaller than 3 MB."""
     files = [
         path for path in (repository / "examples").rglob("*") if path.is_file() and "__pycache__" not in path.parts
     ]

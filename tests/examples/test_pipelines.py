@@ -76,7 +76,7 @@ def steps(repository: Path, name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_a_pipeline_installs_what_exists(repository: Path, name: str) -> None:
-    """What is installed is what the variable names, and no step needs a file that a project may not have."""
+    """A pipeline installs only what ``PYTEST_HIL`` names, and needs neither ``pyproject.toml`` nor a pip cache."""
     text = (repository / "examples" / "ci" / name).read_text(encoding="utf-8")
     installs = [
         line for step in steps(repository, name) for line in step.splitlines() if "pip" in line and "install" in line

@@ -34,7 +34,7 @@ def test_arrays_come_back_as_they_were(written: list[np.ndarray[Any, Any]]) -> N
 
 @given(st.integers(0, 200))
 def test_a_record_that_is_cut_short_is_refused(length: int) -> None:
-    """A record without its end, and one with pickled objects, is a ``ValueError``."""
+    """A record without its end raises ``ValueError``."""
     stream = BytesIO()
     npy_records.write(stream, np.arange(9.0))
     with pytest.raises(ValueError):  # noqa: PT011 - the text is numpy's
@@ -42,7 +42,7 @@ def test_a_record_that_is_cut_short_is_refused(length: int) -> None:
 
 
 def test_pickled_objects_are_refused() -> None:
-    """A header of objects is refused, whatever follows it."""
+    """A record whose header declares Python objects raises ``ValueError``."""
     stream = BytesIO()
     np.lib.format.write_array(stream, np.array([{}], dtype=object), allow_pickle=True)
     stream.seek(0)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_a_seal_is_of_all_facts_and_of_this_users_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another fact, another key or a missing seal is not valid; a second process uses the same key."""
+    """A seal is valid only for the same facts and the same key, which only its user can read."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
     sealed = sealing.seal({"a": 1, "b": [2]})
     sealing.key_in.cache_clear()

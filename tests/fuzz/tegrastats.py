@@ -1,7 +1,7 @@
 """Feeds mutated lines to the parser: ``python -m tests.fuzz.tegrastats [--lines 100000] [--seed 0]``.
 
 Each must be read without an exception, in a tenth of a second of processor time, into finite numbers that are within
-their bounds, and each power must be a number of the line; anything else ends the run with its line.
+their bounds, and each power must be a number of the line. Anything else ends the run and prints the line.
 """
 
 from __future__ import annotations

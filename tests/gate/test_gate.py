@@ -250,7 +250,7 @@ def test_an_incomplete_report_fails() -> None:
 
 
 def partial(*left_out: str, **changes: Any) -> Report:
-    """Return the report of a selection that left out these checks; ``changes`` are in each row that is left."""
+    """Return the report of a selection that left out these checks; ``changes`` apply to each remaining row."""
     kept = [row if row.id in left_out else row.model_copy(update=changes) for row in sample.checks()]
     lost = {**NOT_RUN, "cause": Cause.DESELECTED, "reason": "left out", "measurement": None}
     rows = tuple(row.model_copy(update=lost) if row.id in left_out else row for row in kept)
@@ -392,7 +392,7 @@ GUESSED = {"a model without a row": ("inputs.images.shape", "task")}
 @pytest.mark.parametrize("warnings", [False, True])
 @pytest.mark.parametrize("evidence", ["host", "emulated", "device"])
 def test_a_guess_never_passes_as_a_declaration(evidence: str, *, warnings: bool) -> None:
-    """A run with guesses is warned at best, under any policy, even if its models have no rows."""
+    """A run whose config has guesses is never ``PASSED``, under any policy, even if the guessed models have no rows."""
     policy = sample.POLICY.model_copy(update={"warnings": warnings, "evidence": evidence})
     report = guessing(policy)
     assert report.decision == ("WARNED" if warnings and evidence == "host" else "FAILED")
@@ -403,7 +403,7 @@ def test_a_guess_never_passes_as_a_declaration(evidence: str, *, warnings: bool)
 
 
 def test_a_guess_cannot_be_removed_from_a_report(tmp_path: Path) -> None:
-    """A report without its guesses gives a decision that is not the recorded one, so it is refused."""
+    """A report whose guesses were removed is refused, because its rows no longer give the recorded decision."""
     report = guessing(sample.POLICY.model_copy(update={"warnings": True}))
     edited = report.model_copy(update={"config": report.config.model_copy(update={"guessed": {}})})
     finish(tmp_path, sealed(edited))
@@ -412,7 +412,7 @@ def test_a_guess_cannot_be_removed_from_a_report(tmp_path: Path) -> None:
 
 
 def test_a_weaker_claim_is_among_the_reasons() -> None:
-    """A check that passed by a claim weaker than its tolerance is named in the reasons, with this claim."""
+    """The reasons name each check that passed by a claim weaker than its tolerance, and state the claim."""
     claim = "48 samples without a disagreement exclude a loss above 6.1 % at 95 % confidence"
     report = seal(sample.with_row(sample.draft(), "parity.task", details={"weaker_claim": claim}))
     assert report.decision == "PASSED"
@@ -420,7 +420,7 @@ def test_a_weaker_claim_is_among_the_reasons() -> None:
 
 
 def claimed(check: str, claim: str = no_disagreement(48, 0.95), **changes: Any) -> Report:
-    """Return a draft in which 48 samples without a disagreement passed ``check``, whose limit needs more of them."""
+    """Return a draft in which 48 samples without a disagreement passed ``check``; its limit needs more samples."""
     row = next(row for row in sample.draft().checks if row.id == check)
     numbers = {"value": 0, "unit": "1", "low": 0, "high": 0.0605, "confidence": 0.95, "n": 48, **changes}
     measured = sample.measurement(check, 0.0, "1").model_dump() | numbers
@@ -431,7 +431,7 @@ def claimed(check: str, claim: str = no_disagreement(48, 0.95), **changes: Any) 
 
 @pytest.mark.parametrize("check", ["parity.task", "parity.outputs"])
 def test_a_row_may_pass_by_a_weaker_claim_that_its_measurement_supports(check: str) -> None:
-    """A row whose interval reaches beyond its limit is consistent if no sample disagreed and the claim fits them."""
+    """A row whose interval reaches beyond its limit may pass by a weaker claim if no sample disagreed."""
     assert seal(claimed(check)).decision == "PASSED"
 
 
@@ -446,7 +446,7 @@ def test_a_row_may_pass_by_a_weaker_claim_that_its_measurement_supports(check: s
     ],
 )
 def test_a_weaker_claim_that_nothing_supports_is_refused(changes: dict[str, Any]) -> None:
-    """With a disagreement, another number of samples, fewer than ten, or another text, the report is refused."""
+    """A weaker claim is refused if a sample disagreed, under ten agreed, or its text, count or confidence differ."""
     with pytest.raises(HilError, match="does not follow from its own measurement"):
         seal(claimed("parity.outputs", **changes))
 

@@ -60,8 +60,8 @@ def images(count: int, seed: int) -> np.ndarray:
 class Board:
     """A folder with a small network, its data and a ``hil.toml`` for the GPU.
 
-    ``session`` opens a session with the models that a test adds to the config besides ``net``; ``ask`` judges one of
-    their checks.
+    ``session`` opens a session with ``net`` and the models that a test adds to the config; ``ask`` judges one check of
+    one of these models.
     """
 
     def __init__(self, root: Path, python: str, store: Path) -> None:
@@ -87,7 +87,7 @@ class Board:
         return session
 
     def ask(self, session: Session, check: str, model: str = "net", precision: str = "fp32") -> CheckResult:
-        """Return the result of one row, planned or only measured."""
+        """Return the result of one row, with or without a limit."""
         plan = expand(session.config, "gpu")
         (row,) = [row for row in plan.of(check) if (row.model, row.precision) == (model, precision)]
         return session.judge(row).result

@@ -117,7 +117,7 @@ def out_of_memory(cuda: Any) -> None:
 
 
 def no_leak(cuda: Any) -> None:
-    """After a thousand rounds of everything, the GPU has as much free memory as after the first ones."""
+    """A thousand rounds of allocating, copying, capturing and freeing lose less than 32 MiB of GPU memory."""
     free = []
     for _ in range(1000):
         device, host, stream, event = cuda.alloc(1 << 22), cuda.pin(1 << 12), cuda.stream(), cuda.event()
@@ -175,7 +175,7 @@ def test_both_bindings_alike(binding: str, case: Any) -> None:
 @pytest.mark.skipif(not PYTHON, reason="HIL_GPU_PYTHON names no interpreter with a GPU")
 @pytest.mark.parametrize("binding", ["ctypes", "pycuda"])
 def test_a_missing_gpu_is_refused(binding: str) -> None:
-    """If a GPU is missing, the message has its number."""
+    """A GPU that does not exist is refused as unsupported, and the message has its number."""
     done = in_process(
         binding,
         f"try:\n    open_cuda(99, {binding!r})\nexcept Failure as error:\n    print(error.kind, error.message)\n",

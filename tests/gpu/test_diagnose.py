@@ -1,4 +1,4 @@
-"""The first node that differs, through TensorRT on a real GPU: exposed, built alone, and its cause named."""
+"""The diagnosis on a real GPU: it names the first node that differs in TensorRT's engine, and the cause."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_a_changed_weight_is_found_in_the_engine(board: Board, precision: str) -
 
 
 def loud(board: Board) -> None:
-    """Write two convolutions wide enough for FP16: the first gives about 10^5, the second scales it back.
+    """Write two convolutions: the first gives values of about 10^5, the second scales them back.
 
-    FP16 can represent the weights, so that TensorRT uses it.
+    FP16 can represent the weights, and the layers are so wide that TensorRT runs them in FP16.
     """
     random = np.random.default_rng(0)
     kernels = [random.normal(0, size, (WIDTH, WIDTH, 3, 3)).astype(np.float32) for size in (3e3, 1e-3)]
@@ -75,7 +75,7 @@ def loud(board: Board) -> None:
 
 
 def test_an_overflow_in_fp16_is_found_in_the_engine(board: Board) -> None:
-    """Activations overflow FP16 and the next layer scales them back: the reference is valid, the engine is not."""
+    """If activations overflow FP16 and the next layer scales them back, the node and the overflow are named."""
     loud(board)
     session = board.session(LOUD)
     result = board.ask(session, "parity.outputs", "loud", "fp16")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LEFT = 1200 << 20
-"""What the hog leaves free: enough for a CUDA context with TensorRT's kernels, not for ``large``."""
+"""Bytes that ``hog`` leaves free: enough for a CUDA context with TensorRT's kernels, not for ``large``."""
 
 HOG = """
 import sys
@@ -122,7 +122,7 @@ def test_worker_killed_mid_inference(board: Board, record_fault: RecordFault) ->
 
 
 def sorting(path: Path) -> None:
-    """Write a TopK of x[1, 1048576]: the 1,000 largest elements and their places; sorting needs workspace."""
+    """Write a TopK of the 1,000 largest elements of x[1, 1048576]; sorting needs workspace."""
     nodes = [helper.make_node("TopK", ["x", "count"], ["values", "places"], name="topk", axis=1)]
     weights = {"count": np.array([1000], np.int64)}
     models.write(path, nodes, {"x": [1, 1 << 20]}, {"values": [1, 1000]}, weights)
@@ -183,7 +183,7 @@ def test_model_too_large_for_its_memory_limit(board: Board, record_fault: Record
 def test_corrupt_cached_engine(
     gpu_agent: AgentClient, gpu_store: Path, board: Board, record_fault: RecordFault
 ) -> None:
-    """An engine whose bytes in the store have changed is not loaded, and the next build makes it again."""
+    """An engine whose bytes in the store have changed is not loaded, and the next build replaces it."""
     model = gpu_agent.put_blob(board.root / "net.onnx")
     built = gpu_agent.build(model, "fp32", "tensorrt", {}, 300)
     blob = gpu_store / "blobs" / built.digest
@@ -252,7 +252,7 @@ def of_another_version(python: str, plan: Path) -> bytes:
 def test_engine_that_is_not_this_tensorrts(
     board: Board, gpu_agent: AgentClient, gpu_python: str, record_fault: RecordFault, fault: str, word: str
 ) -> None:
-    """An engine of another version, or a file that is not an engine, is refused as such."""
+    """An engine of another TensorRT version fails with this reason, and a file that is not an engine as damaged."""
     plan = foreign(board, gpu_agent)
     content = of_another_version(gpu_python, plan) if word == "version" else b"no engine at all\n" * 1000
     (board.root / "x.plan").write_bytes(content)

@@ -80,7 +80,7 @@ def expected(path: Path, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 
 def test_report_has_evidence_device(board: Board, gpu_agent: AgentClient) -> None:
-    """The real command line gives rows that the GPU executed evidence ``device`` with GPU and SM, and no other rows."""
+    """Rows that the GPU executed have evidence ``device`` with GPU and SM; the row of the data has ``host``."""
     gpu = gpu_agent.probe()["facts"]["tensorrt"]
     gpu_agent.close()
     board.write(INT8, board=f"board = {json.dumps(gpu['gpu'])}\n")
@@ -114,7 +114,7 @@ def test_int8_runs_in_int8(board: Board, route: str) -> None:
 
 @pytest.mark.parametrize("route", ["explicit", "implicit"])
 def test_the_audit_reads_the_ranges_of_either_route(board: Board, route: str) -> None:
-    """Validation data is compared with the ranges by the model's own names, and calibrating again repeats them."""
+    """The audit of either route names tensors as the model does, and a second calibration gives the same ranges."""
     session = board.session(INT8)
     ranges = board.ask(session, "int8.ranges", route, "int8")
     assert ranges.verdict in (Verdict.PASSED, Verdict.FAILED), ranges.reason
@@ -185,7 +185,7 @@ def test_precisions_are_built_in_one_process(board: Board) -> None:
 
 
 def test_foreign_engine_is_judged_and_labelled(board: Board, gpu_agent: AgentClient) -> None:
-    """An engine built elsewhere is judged like ours, and labelled as foreign."""
+    """An engine built elsewhere is judged like one that hil built, and labelled as foreign."""
     gpu_agent.get_blob(built(gpu_agent, board.root / "net.onnx").digest, board.root / "x.plan")
     gpu_agent.close()
     session = board.session('[models.other]\npath = "net.onnx"\ndata = "validation.npz"\nengine = "x.plan"\n')
@@ -218,7 +218,7 @@ def test_all_ways_to_run_give_the_same_bits(board: Board, gpu_agent: AgentClient
 
 
 def test_dynamic_shapes_run_within_their_profile(board: Board, gpu_agent: AgentClient) -> None:
-    """Each batch of the profile gives correct outputs, also with a graph; one outside is refused with the range."""
+    """Each batch size in the profile gives correct outputs, with and without a CUDA graph; a larger one is refused."""
     path = models.convnet(board.root / "dynamic.onnx")
     engine = built(gpu_agent, path, profiles={"image": [[1, 2, 6, 6], [2, 2, 6, 6], [8, 2, 6, 6]]})
     for graph in (False, True):

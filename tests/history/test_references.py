@@ -89,7 +89,7 @@ def test_unusable_runs_stay_visible(history: History) -> None:
     ],
 )
 def test_a_reference_without_a_usable_run_is_the_users_mistake(history: History, ref: str, message: str) -> None:
-    """A reference without a usable run gives one message with the choices; no other run is guessed."""
+    """A reference without a usable run raises ``UserError`` with the reason; no other run replaces it."""
     with pytest.raises(UserError, match=message):
         history.resolve(ref)
 

@@ -36,7 +36,7 @@ def session(
 ) -> Report:
     """Return the report of a session with one row, ``ROW``, whose value is multiplied by ``level``.
 
-    ``facts`` are added to the method or the environment of the row, whichever is the ``table`` of the report.
+    ``table`` is the report's table, ``methods`` or ``environments``, in which ``facts`` are added to the row's entry.
     """
     report = run_reports.on_jetpack(number, "6.2", serial)
     rows, tables = [], {"methods": dict(report.methods), "environments": dict(report.environments)}
@@ -98,13 +98,13 @@ def test_earlier_sessions_of_the_same_target_make_the_noise_known(tmp_path: Path
 def test_sessions_of_another_machine_or_method_do_not_count(
     tmp_path: Path, changes: dict[str, Any], sessions: int
 ) -> None:
-    """Sessions of another board or method do not count; a control, or another version of the model, does not matter."""
+    """Sessions of another board or method do not count; sessions with another control or model version do."""
     others = [session(number, level, **changes) for number, level in enumerate(LEVELS)]
     assert noise_of(tmp_path, *others).sessions == sessions
 
 
 def test_versions_of_the_model_are_groups_of_their_own(tmp_path: Path) -> None:
-    """A version of the model that is twice as slow adds no noise between sessions."""
+    """The noise is computed within each version of the model, so a version that is twice as slow adds none."""
     first = [session(number, 1.0) for number in range(4)]
     second = [
         session(number, 2.0, table="environments", models={"digits": {"model": "0123"}}) for number in range(4, 8)

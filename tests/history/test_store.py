@@ -39,7 +39,7 @@ def history(module_url: str) -> Iterator[History]:
 
 
 def test_a_stored_run_is_returned_unchanged(url: str) -> None:
-    """A stored run is returned with all points, the exact values of its processes, and the facts of its digests."""
+    """A stored run is returned with all points, exact run values, disturbances, and the facts that its digests name."""
     draft = run_reports.on_jetpack(1, "6.2")
     rows = tuple(
         row.model_copy(update={"measurement": row.measurement.model_copy(update={"runs": (0.1, 0.2 / 3, 1e-9)})})

@@ -22,7 +22,7 @@ PROFILE = [{"count": 4}, {"name": "conv1", "timeMs": 8.0, "averageMs": 2.0}, {"n
 
 
 def times(count: int) -> list[dict[str, float]]:
-    """Return so many inferences of 1 to 2 ms, in an order without correlation."""
+    """Return ``count`` inferences of 1 to 2 ms, in an order without correlation."""
     return [
         {"startComputeMs": 3.0 * row, "computeMs": 1 + row * 7 % count / count, "latencyMs": 3.0}
         for row in range(count)
@@ -37,7 +37,7 @@ def written(folder: Path, content: Any) -> Path:
 
 
 def test_times_are_seconds_with_bounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Milliseconds become seconds, and each percentile has bounds; too few inferences have none above."""
+    """Milliseconds become seconds, and each percentile has bounds; with too few inferences the upper one is unknown."""
     content = read(written(tmp_path, times(1009)))
     assert isinstance(content, Times)
     assert content.seconds["Latency"][0] == pytest.approx(0.003)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_the_table_of_bases() -> None:
-    """Each image has a source, and only JetPack releases of its own line, each once."""
+    """Each image has a source and only Jetson Linux releases of its own major version; no release has two images."""
     released = {l4t for release in RELEASES for l4t in release.l4t}
     listed = [l4t for base in BASES for l4t in base.l4t]
     assert len(listed) == len(set(listed))

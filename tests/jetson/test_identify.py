@@ -134,7 +134,7 @@ def test_contradicting_facts_identify_no_module(tree: Tree, changes: dict[str, A
 
 
 def test_memory_distinguishes_modules_of_one_part_number(tmp_path: Path) -> None:
-    """The AGX Orin developer kit has two memory sizes with one part number; a known TNSPEC decides too."""
+    """The memory size decides between two AGX Orin modules of one part number; if it is unknown, the TNSPEC decides."""
     kit = replace(AGX_ORIN, compatible=("nvidia,p3737-0000+p3701-0000", "nvidia,tegra234"), tnspec=None)
     sizes = {total: identify(kit.facts(tmp_path, memory_total=total * MIB)).module for total in (30536, 62817)}
     assert {total: module and module.slug for total, module in sizes.items()} == {
@@ -148,7 +148,7 @@ def test_memory_distinguishes_modules_of_one_part_number(tmp_path: Path) -> None
 
 
 def test_a_thor_is_identified_by_the_part_number_of_its_tnspec(tmp_path: Path) -> None:
-    """Of a Thor, the part number of the TNSPEC decides; another one in the device tree is a doubt."""
+    """The part number in the TNSPEC identifies a Thor; a different one in the device tree is a doubt."""
     tnspec = {"TNSPEC": "3834-400-0000--1-0-jetson-agx-thor-devkit-"}
     board = identify(THOR.facts(tmp_path, boot_control=tnspec, memory_total=62 * GIB))
     assert board.module is not None

@@ -38,7 +38,7 @@ def test_what_a_module_lacks(slug: str, lacking: set[str]) -> None:
 
 
 def test_what_a_jetpack_release_lacks() -> None:
-    """TensorRT 8 has neither BF16 nor the new types, and the releases of Thor have all of them."""
+    """A JetPack release refuses the precisions that its TensorRT lacks; the first release for Thor refuses none."""
     orin, thor = NAMED["agx-orin-64gb"], NAMED["thor-t5000"]
     by_name = {release.jetpack: release for release in RELEASES}
     assert "TensorRT 10.0" in refusal_of_module("bf16", orin, by_name["6.0"])

@@ -16,7 +16,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Tree:
-    """One board's files; ``memory`` is MemTotal in MiB, ``modes`` are nvpmodel's by identifier with their TPC mask."""
+    """One board's files; ``memory`` is MemTotal in MiB, ``modes`` are the power modes with name and TPC mask."""
 
     compatible: tuple[str, ...]
     model: str
@@ -178,4 +178,4 @@ GENERATIONS = {
     "7.0": (THOR, "thor-t5000"),
     "7.2": (AGX_ORIN, "agx-orin-64gb"),
 }
-"""By JetPack: a board, and its name in a config."""
+"""By JetPack release: a board, and the name of its module in a config."""

@@ -21,7 +21,7 @@ Shape = list[Any]
 
 @dataclass(frozen=True)
 class Made:
-    """A fault: ``rule`` must report ``broken``, and no rule ``sound``, for ``module`` and ``jetpack``.
+    """A fault: on ``module`` with ``jetpack``, ``rule`` must report ``broken``, and no rule may report ``sound``.
 
     The finding has ``level`` and contains ``says``. ``also`` are rules that report the fault too.
     """
@@ -76,7 +76,7 @@ def one(operator: str, *, inputs: str = "x", weights: dict[str, Any] | None = No
 
 
 def relu(_: Path) -> onnx.ModelProto:
-    """Return a model that every machine takes."""
+    """Return a model that no rule reports."""
     return one("Relu")
 
 
@@ -217,7 +217,7 @@ def reshaped(*, by_input: bool) -> onnx.ModelProto:
 
 
 def external(path: Path, *, whole: bool) -> onnx.ModelProto:
-    """Return a model with weights in a file of their own, which exists or does not."""
+    """Return a model whose weights are in a separate file, which is deleted unless ``whole``."""
     model = built(
         [node("MatMul", "x w", "y")],
         {"x": (FLOAT, [1, 64])},
@@ -257,7 +257,7 @@ def function(*, inlined: bool) -> onnx.ModelProto:
 
 
 def undefined(_: Path) -> onnx.ModelProto:
-    """Return a model with a node that reads a tensor that nothing makes."""
+    """Return a model with a node that reads a tensor that no node produces."""
     return one("Add", inputs="x nothing")
 
 
@@ -353,7 +353,7 @@ MADE = {
     ),
     "a tensor that nothing makes": Made("invalid", undefined, relu, says="nothing"),
 }
-"""By what is wrong with the model."""
+"""All faults, by what is wrong with the model."""
 
 
 def _det() -> onnx.ModelProto:

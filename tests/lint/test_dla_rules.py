@@ -22,7 +22,7 @@ def graph_of(text: str) -> Graph:
 
 
 def test_operators_that_nvidia_lists_nowhere_are_not_taken() -> None:
-    """NVIDIA takes Split as a slice and ReduceMax, but no mean over a plane, and no operator that changes the rank."""
+    """A DLA runs Split and ReduceMax, but no mean over a plane and no operator that changes the rank."""
     assert {"Conv", "Split", "ReduceMax", "GlobalMaxPool", "Softmax"} <= OPERATORS
     refused = {"Flatten", "GlobalAveragePool", "ReduceMean", "Squeeze", "Unsqueeze", "Erf", "Gather", "Identity"}
     assert not OPERATORS & refused

@@ -31,13 +31,13 @@ REFUSED = (
     "external data that is missing",
     "a tensor that nothing makes",
 )
-"""The faults that the parser refuses too; it takes the others, whose harm it does not look for."""
+"""The faults that the parser refuses too. It accepts the other faults, because it does not look for them."""
 
 
 @needs_rtx
 @pytest.mark.parametrize("name", MADE)
 def test_the_parser_agrees(name: str, tmp_path: Path) -> None:
-    """The parser refuses what the rules predict, and accepts every model without its fault."""
+    """The parser refuses exactly the faults in ``REFUSED``, and accepts every model without its fault."""
     made, path = MADE[name], tmp_path / "m.onnx"
     path.write_bytes(made.broken(path).SerializeToString())
     assert bool(parse_answer(module(), str(path)).get("refusal")) == (name in REFUSED)

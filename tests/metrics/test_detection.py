@@ -83,7 +83,7 @@ def _cocos(detections: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
 @pytest.mark.parametrize("crowded", [False, True])
 @pytest.mark.parametrize("seed", range(8))
 def test_the_score_equals_pycocotools(seed: int, crowded: bool) -> None:
-    """The mAP and AP50 equal pycocotools', also with duplicate and wrong boxes and images without any."""
+    """The mAP and AP50 equal those of pycocotools, also with duplicate and wrong boxes and images without boxes."""
     detections, truth = _scenes(seed, boxes=16, classes=1) if crowded else _scenes(seed)
     coco = _cocos(detections, truth)
     assert _ours(detections, truth) == pytest.approx(coco[0], abs=1e-12)

@@ -144,6 +144,6 @@ def test_a_metric_of_another_task_is_refused(task: str, name: str) -> None:
 
 @pytest.mark.parametrize("task", ["clasification", "", "no.such.module:f", "math:nothing", "math:pi", "tests:"])
 def test_an_unknown_task_is_refused(task: str) -> None:
-    """A typo, a missing module, a missing attribute, and one that is not callable raise ``UserError``."""
+    """A typo, a missing module or attribute, and an attribute that is not callable raise ``UserError``."""
     with pytest.raises(UserError, match="task"):
         open_metric(task)

@@ -14,12 +14,12 @@ Shape = tuple["int | str | None", ...]
 
 
 def model(**keys: Any) -> ModelSpec:
-    """A model's table with these keys."""
+    """Return a model's table with these keys."""
     return ModelSpec.model_validate({"path": "m.onnx", "data": "synthetic", **keys})
 
 
 def signature(**shapes: Shape) -> Signature:
-    """A model with float32 inputs of these shapes, and the output ``y``."""
+    """Return the signature of a model with float32 inputs of these shapes and the output ``y``."""
     inputs = tuple(TensorSpec(name, "float32", shape) for name, shape in shapes.items())
     return Signature(inputs, (TensorSpec("y", "float32", ("batch", 2)),))
 
@@ -145,7 +145,7 @@ def test_what_the_file_contradicts_is_refused(table: dict[str, Any], words: str)
 def test_a_state_with_another_batch_axis_than_its_own_is_named(
     shapes: dict[str, Shape], axis: int | str | None
 ) -> None:
-    """A carried input declared along an axis of fixed size is refused with its own axis, which is then accepted."""
+    """A state whose declared or assumed batch axis is wrong is refused; the axis in the message is then accepted."""
     outputs = (TensorSpec("y", "float32", ("batch", 2)), TensorSpec("hn", "float32", shapes["h"]))
     known = replace(signature(**shapes), outputs=outputs)
     state = {"carry": "hn"} if axis is None else {"carry": "hn", "batch_axis": axis}
@@ -179,7 +179,7 @@ def test_a_constant_of_fixed_size_has_no_batch_axis() -> None:
 
 
 def test_a_model_without_a_batch_axis_runs_one_sample_a_call() -> None:
-    """A model without a batch axis has batch 1."""
+    """A model whose inputs have no batch axis runs one sample in each call."""
     assert declare(signature(x=(3, 8)), model(inputs={"x": {"batch_axis": "none"}}), "m").batch() == 1
 
 

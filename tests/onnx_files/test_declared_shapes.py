@@ -26,7 +26,7 @@ WEIGHTS: dict[str, np.ndarray] = {"w": np.ones((8, 12), np.float32), "as": np.ar
 
 
 def model(path: Path, given: Shape, result: Shape, inner: Shape | None = None) -> Path:
-    """Write a network that takes 8 values, or several that make 8, and returns 12; ``inner`` is a shape within."""
+    """Write a network from 8 values to 12; the file declares ``given``, ``result`` and, for tensor ``m``, ``inner``."""
     nodes = [
         helper.make_node("Reshape", ["x", "as"], ["r"], name="flat"),
         helper.make_node("MatMul", ["r", "w"], ["m"], name="fc"),
@@ -73,7 +73,7 @@ def test_the_declaration_is_named_and_the_command_repairs_it(
 
 
 def test_an_output_with_the_name_of_another_size(tmp_path: Path) -> None:
-    """An output with the name of an input's dimension but another size is named and repaired."""
+    """An output's dimension named as an input's, but of another size, is reported, and the command repairs the file."""
     nodes = [helper.make_node("Concat", ["x", "x"], ["y"], axis=1), helper.make_node("Relu", ["x"], ["z"])]
     path = write(tmp_path / "m.onnx", nodes, {"x": ("batch", "n")}, {"z": ("batch", "n"), "y": ("batch", "n")})
     text = wrong_declaration(path)

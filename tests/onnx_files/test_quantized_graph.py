@@ -21,7 +21,7 @@ HEAD = '<ir_version: 10, opset_import: ["": 21, "pkg": 1]> '
 
 @pytest.mark.parametrize("name", SOUND)
 def test_each_way_of_quantizing_is_recognized(name: str) -> None:
-    """A file quantized in each usual way has most of its multiply-adds in the precision."""
+    """In a file quantized in any usual way, most multiply-adds count for its precision."""
     precision, network = SOUND[name]
     declared = precisions_of(network.model())
     assert declared.counted
@@ -50,7 +50,7 @@ def test_multiply_adds_of_each_operator() -> None:
 
 
 def test_unknown_sizes_are_not_counted() -> None:
-    """If a needed size is unknown, shares are of nodes."""
+    """If a size is unknown, the shares count nodes in place of multiply-adds."""
     graph = "g (float[n, h, 4] x, float[4, 4] w) => (float[n, h, 4] y) { a = MatMul(x, w) y = MatMul(a, w) }"
     declared = precisions_of(parser.parse_model(HEAD + graph))
     assert not declared.counted

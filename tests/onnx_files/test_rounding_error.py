@@ -1,4 +1,4 @@
-"""What rounding causes in a reference: estimated for each batch, and enough for sound engines of FP16 only."""
+"""The estimated effect of rounding on a reference: it allows for sound engines in FP16, and for no fault."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCALES = {"position": 3.1, "velocity": 5.0, "next_estimate": 5.0, "next_memory":
 
 @pytest.mark.parametrize(("precision", "unit"), [("fp16", 2.0**-11), ("tf32", 2.0**-11), ("bf16", 2.0**-8)])
 def test_the_error_follows_from_what_the_model_does_with_its_input(precision: str, unit: float, tmp_path: Path) -> None:
-    """A difference of two large values has the rounding of the large values, whatever the difference is."""
+    """The estimated error of a difference is that of its two large operands, however small the difference is."""
     nodes = [helper.make_node("Mul", ["x", "x"], ["square"]), helper.make_node("Sub", ["square", "large"], ["y"])]
     large = {"large": np.array(9.0, np.float32)}
     path = write(tmp_path / "m.onnx", nodes, {"x": ["n", 4]}, {"y": ["n", 4]}, large)
@@ -37,7 +37,7 @@ def test_the_error_follows_from_what_the_model_does_with_its_input(precision: st
 
 
 def test_sizes_stay_exact_and_a_model_that_does_not_run_has_no_errors(tmp_path: Path) -> None:
-    """The scales of a Resize are not rounded; without an estimate, nothing is allowed beyond the tolerance."""
+    """The scales of a Resize are not rounded, and a model that cannot run with the inputs has no estimated errors."""
     scales = {"scales": np.array([1.0, 3.0], np.float32)}
     nodes = [helper.make_node("Resize", ["x", "", "scales"], ["y"], mode="nearest")]
     path = write(tmp_path / "m.onnx", nodes, {"x": ["n", 4]}, {"y": ["n", 12]}, scales)

@@ -93,7 +93,7 @@ def test_a_truncated_file(tmp_path: Path, repository: Path) -> None:
 
 
 def test_a_batch_declared_as_one_sample_is_one_a_call() -> None:
-    """Where the declared batch has only the size 1, no call takes several samples, whatever the file allows."""
+    """If the declared batch has only the size 1, each call takes one sample, even if the file allows more."""
     tensor = spec("x", "float32", "batch", 4)
     strides = [Signature((tensor,), (), sizes={"batch": size}).stride() for size in ((1, 1, 1), (1, 1, 4))]
     assert strides == [1, None]

@@ -163,7 +163,7 @@ class Project:
         return [sys.executable, *python, "-m", "pytest", *QUIET, *args]
 
     def run(self, *args: str, python: tuple[str, ...] = (), timeout: float = 120) -> RunResult:
-        """Run pytest in the project."""
+        """Run pytest in the project, and return its exit code, output and report."""
         done = warm_start.run(self.command(*args, python=python), cwd=self.root, env=self.env, timeout=timeout)
         return RunResult(done.returncode, done.stdout + done.stderr, self.report())
 

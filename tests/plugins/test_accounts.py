@@ -116,7 +116,7 @@ def test_a_listed_check_ends_with_one_result() -> None:
 
 @given(st.sets(st.sampled_from(ROWS)), st.sampled_from(list(Verdict)))
 def test_a_void_attempt_leaves_nothing_in_the_accounts(lost: set[Row], verdict: Verdict) -> None:
-    """Results of tests whose board was lost are returned and count for nothing; the other rows keep theirs."""
+    """Results of tests whose board was lost are returned and no longer count; the other rows keep their results."""
     accounts, states = Accounts(Plan("cpu", ROWS)), NodeStates()
     for row in ROWS:
         accounts.enter(f"suites/{row.test}", _outcome(row, verdict), own=False)

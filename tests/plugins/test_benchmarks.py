@@ -124,7 +124,7 @@ def test_a_series_is_one_benchmark_with_the_samples_of_the_report(exported: Expo
 
 
 def test_a_saved_file_is_compared_with(exported: Exported) -> None:
-    """A saved file of this device is compared without a warning; for one of another device, the summary names both."""
+    """A saved file of this device is compared without a warning; for another device, a warning states what differs."""
     compare = (*SUITES, *PRESENT, "-k", "p99", "--benchmark-compare")
     root = exported.project.root
     same = exported.project.run(*compare, "--benchmark-histogram=picture").out
@@ -151,7 +151,7 @@ def test_benchmark_only_selects_the_series(tmp_path: Path) -> None:
 
 
 def test_a_fallback_is_not_exported(tmp_path: Path) -> None:
-    """A series that the CPU measured in place of a board is not exported."""
+    """A run that falls back to the CPU exports no series."""
     project = quick(tmp_path)
     text = project.toml.read_text()
     project.toml.write_text('[targets.orin]\nkind = "ssh"\nhost = "orin.invalid"\n' + text)
@@ -161,7 +161,7 @@ def test_a_fallback_is_not_exported(tmp_path: Path) -> None:
 
 
 def test_a_test_with_a_benchmark_of_its_own_keeps_it(tmp_path: Path) -> None:
-    """A user's test that requests ``benchmark`` fills it itself."""
+    """A user's test that requests ``benchmark`` keeps its own benchmark."""
     project = quick(tmp_path)
     (tmp_path / "test_own.py").write_text(
         "import pytest\n"

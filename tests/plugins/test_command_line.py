@@ -134,7 +134,7 @@ def test_a_target_of_somebody_elses(project: Project) -> None:
 
 
 def test_a_target_of_ours_beside_a_required_option() -> None:
-    """``--target`` is taken only if another plugin defines it, not if it has any other required option."""
+    """``--target`` is taken only if another plugin defines it; a plugin with another required option does not."""
     parser = pytest.Parser(_ispytest=True)
     parser.addoption("--needed", required=True)
     assert not plugin.is_taken(parser, "--target")

@@ -63,7 +63,7 @@ def test_a_run_is_compared_with_its_baseline(tmp_path: Path) -> None:
 
 
 def test_commits_and_targets_side_by_side(tmp_path: Path) -> None:
-    """Growth between two commits is worse; two targets are confounded, or unclear if one side's commits differ."""
+    """Growth between two commits is worse; between targets it is confounded, and with ``--across-boards`` unclear."""
     project = Project.make(tmp_path)
     project.keep_history()
     project.toml.write_text(project.toml.read_text() + '\n[targets.other]\nkind = "local"\nstore = "other"\n')

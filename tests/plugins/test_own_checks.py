@@ -64,7 +64,7 @@ def rows(result: RunResult) -> dict[str, tuple[str, str | None]]:
 
 
 def test_an_own_check_that_is_left_out_is_a_row(own: Project) -> None:
-    """A deselected own check is a required row; a listed one keeps its id; only a run of all tests writes the list."""
+    """A deselected own check is a required row, a listed one keeps its id, and only a run of all tests gives a list."""
     left = ran(own, "-k", "grasp", "-n1")
     assert left.code == FAILED, left.out
     assert rows(left) == {"grasp.error": ("passed", None), "test.test_carry": ("not_run", "deselected")}

@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
 
 
 def progress_on(pytestconfig: pytest.Config, file: Terminal, verbosity: int = 0, *, quiet: bool = False) -> Progress:
-    """Return a progress that prints to ``file`` through pytest's own reporter, without capturing."""
+    """Return a ``Progress`` that prints to ``file`` through pytest's own reporter, without capturing."""
     reporter = TerminalReporter(pytestconfig, file)
     plugins = SimpleNamespace(get_plugin={"terminalreporter": reporter}.get, has_plugin=lambda _: True)
     config = SimpleNamespace(pluginmanager=plugins, get_verbosity=lambda: verbosity)

@@ -95,7 +95,7 @@ def test_another_plugins_target_option_is_left_alone(project: Project) -> None:
     ids=["terminal", "others"],
 )
 def test_it_does_without_other_plugins(project: Project, plugins: list[str]) -> None:
-    """Other plugins that are disabled change no verdict."""
+    """A check passes if pytest's other plugins are disabled."""
     project.require("contract.signature")
     ran = project.run(*SUITES, *(f"-pno:{plugin}" for plugin in plugins), "-k", "signature")
     assert (ran.code, ran.verdict("contract.signature")) == (0, "passed"), ran.out
@@ -139,7 +139,7 @@ def test_fixtures_serve_a_users_own_test(project: Project) -> None:
 def test_the_engines_of_the_selected_tests_are_built_first(
     project: Project, workers: tuple[str, ...], processes: list[str]
 ) -> None:
-    """One process builds a model's engines, only of selected tests; under xdist each has a process of its own."""
+    """Only engines of selected tests are built: in one process for each model, under xdist in one for each engine."""
     for name in ("arm", "other"):
         toy(project.root / f"{name}.onnx", extra=name)
         with project.toml.open("a") as config:

@@ -49,7 +49,7 @@ def _public(pem: str) -> PublicKey:
 
 
 def test_a_key_that_cannot_sign_ends_the_run_before_it_begins(project: Project) -> None:
-    """A missing file or variable, or the key itself in place of a path, is a user error that repeats no key."""
+    """A missing file or variable, or a key in place of a path, is a user error whose message does not show the key."""
     pem = cases.pem().decode()
     for key in ("no-such.key", "env:NO_SUCH", pem):
         ran = project.run(*SOME, f"--hil-sign-key={key}")

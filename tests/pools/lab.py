@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE = 60.0
-"""Within so many seconds every place must be free again."""
+"""The most seconds to wait for a part of labgrid to start, or for a place to become free."""
 
 
 @dataclass
 class Lab:
-    """A coordinator and exporters; a place has the resources of the group of its name."""
+    """A coordinator and exporters; a place has the resources of the exporter's group of the same name."""
 
     folder: Path
     port: int
@@ -73,7 +73,7 @@ class Lab:
         process.wait()
 
     def by(self) -> dict[str, str]:
-        """Return the holder of each held place."""
+        """Return the holder of each held place, by the place's name."""
         spec = self.spec().model_copy(update={"filter": {"lab": "test"}})
         return {each["place"]: each["by"] for each in stale_places.places_of("lab", spec) if each["by"]}
 

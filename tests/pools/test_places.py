@@ -88,7 +88,7 @@ def test_two_runs_share_three_boards_and_leave_none(lab: Lab) -> None:
 
 
 def test_a_place_that_is_taken_away_is_lost_with_the_name_of_who_has_it(lab: Lab) -> None:
-    """A place that another user takes is lost with the reason, and is not released at the end."""
+    """A place that is released during a run is lost with the reason, and is held again only if the run asks for it."""
     pool, told = opened(lab, 1, "kicked"), list[tuple[str, str]]()
     pool.on_loss = lambda user, reason: told.append((user, reason))
     board = pool.take("gw0")
@@ -179,7 +179,7 @@ def test_an_exporter_and_a_coordinator_that_go_away_are_losses(lab: Lab) -> None
 
 
 def test_a_coordinator_that_does_not_answer_is_unreachable(tmp_path: Path) -> None:
-    """A coordinator that does not answer is an unreachable target, for which the CPU may stand in; it is named."""
+    """A coordinator that does not answer raises ``TargetUnreachable``, which allows a fallback, with its address."""
     there = Lab(tmp_path, free_port())
     pool = opened(there, 1, "nobody")
     assert isinstance(pool.error(), TargetUnreachable)

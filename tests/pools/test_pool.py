@@ -128,7 +128,7 @@ def test_a_loss_that_the_source_reports_reaches_the_user(user: str | None) -> No
 
 
 def test_members_are_held_for_the_run_and_no_machine_twice(tmp_path: Path) -> None:
-    """Free members are held in order, without those that another run holds; no store is held twice."""
+    """A run holds each free member until it ends, none that another run holds, and no store twice."""
     specs = {name: TargetSpec(store=str(tmp_path / name)) for name in ("theirs", "one", "two")}
     specs["again"] = specs["one"]
     with open_target("theirs", specs["theirs"]).start_agent() as other:

@@ -51,7 +51,7 @@ def detector(path: Path) -> Path:
 
 
 def strict_if_large(path: Path) -> Path:
-    """Write a network whose images of over 40,000 pixels must have sides that are multiples of 32; others any side."""
+    """Write a network that accepts any sides, but with over 120,000 input elements only multiples of 32."""
     text = """network (float[batch, 3, height, width] images) => (float[batch, 3, h, w] y) {
         numbers = Size (images)
         large = Greater (numbers, most)
@@ -143,7 +143,7 @@ def resized(path: Path) -> Path:
 def lengths(path: Path) -> Path:
     """Write a network for a[batch, 2 * n] and b[batch, n], both declared as [batch, n].
 
-    Its declarations of inner tensors let ONNX Runtime use the memory of one for the other, which fails.
+    Because of its wrong declarations of inner tensors, ONNX Runtime reuses memory of the wrong size, and a run fails.
     """
     text = """network (float[batch, n] a, float[batch, n] b) => (float[batch, 1, 1] y)
         <float[batch, n] negated, float[batch, n] scaled> {

@@ -45,7 +45,7 @@ def test_the_batch_axis_of_a_state(
 
 
 def test_an_initial_state_without_an_output_has_layers_first() -> None:
-    """The first axis of a state has layers and is not a batch, also without an output for the state."""
+    """The first axis of a state is that of its layers, not the batch, even if no output returns the state."""
     inputs = (spec("x", "float32", "batch", 3, "frames", 160), spec("h0", "float32", 4, 1, 64))
     found = input_proposals(Signature(inputs, (spec("y", "float32", "batch"),)), {})
     assert (found["x"].batch_axis, found["h0"].batch_axis, found["h0"].carry) == (0, 1, None)

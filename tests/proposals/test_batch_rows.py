@@ -43,7 +43,7 @@ def test_one_output_whose_rows_differ_decides() -> None:
 
 
 def test_a_model_that_draws_random_numbers_shows_nothing() -> None:
-    """The rows of a model that draws random numbers, or refuses one sample, are unknown."""
+    """It is unknown whether rows agree if the model draws random numbers or refuses a single sample."""
     random = np.random.default_rng(0)
     drawn = {"y": random.normal(0, 1, (3, 6))}
     assert rows_of(lambda _: {"y": random.normal(0, 1, (1, 6))}, drawn, [{}] * 3) is Rows.UNKNOWN

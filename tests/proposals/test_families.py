@@ -91,7 +91,7 @@ def test_any_shapes_can_be_judged(role: Role, image: tuple[int, ...], outputs: d
 
 
 def test_a_graph_network_is_no_token_model() -> None:
-    """Integers that say which nodes are joined are no tokens, and nothing is proposed for them."""
+    """A model with the integers of a graph's edges is a graph network, for which no task is proposed."""
     observed = Observed({"atom": Role.TOKENS, "edge_index": Role.TOKENS}, {"atom": (9,), "edge_index": (2, 20)}, {})
     found = recognized(observed, onnx.GraphProto())
     assert found is not None

@@ -119,7 +119,7 @@ def test_boxes_that_nothing_decodes_are_found(boxes: str, raw: bool) -> None:
     ],
 )
 def test_the_classes_that_the_metadata_names_are_counted(key: str, value: str, count: int) -> None:
-    """Names are counted in the notations that exporters write; any other text raises nothing."""
+    """Names are counted in the notations that exporters write; no text raises an error."""
     model = onnx.ModelProto()
     model.metadata_props.add(key=key, value=value)
     assert label_count(model) == count

@@ -126,7 +126,7 @@ def test_states_fed_with_each_other_are_noticed_by_their_names(
 
 
 def test_a_state_that_is_a_vector_needs_an_output_that_is_called_a_state() -> None:
-    """Vectors are matched by the words of their names; one beside an output of another name is a parameter."""
+    """Vectors are matched by the words of their names; without an output of a similar name, a vector is no state."""
     inputs = (
         spec("x", "float32", "frames", 8),
         spec("state_1_cell_in", "float32", 25),

@@ -62,7 +62,7 @@ def test_an_operator_that_the_reference_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_boxes_and_classes_are_proposed_as_the_file_shows_them(tmp_path: Path) -> None:
-    """A grid's boxes without decoding have no layout, and several channels are classes if as many are named."""
+    """Boxes that are not decoded get no layout, and channels are classes if the metadata names as many classes."""
     text = """network (float[batch, 3, 64, 64] images) => (float[batch, 9, 84] y) {
         fine = Conv <strides = [8, 8]> (images, kernel) middle = Conv <strides = [16, 16]> (images, kernel)
         coarse = Conv <strides = [32, 32]> (images, kernel)
@@ -115,7 +115,7 @@ def test_a_batch_has_a_size_of_its_own(text: str, declared: dict[str, Any], tmp_
 
 @pytest.mark.parametrize(("classes", "side"), [(10, 28), (11, 224)])
 def test_a_size_that_one_sample_fills_is_preferred(classes: int, side: int, tmp_path: Path) -> None:
-    """A size that gives one sample one row is preferred to one that gives it several."""
+    """The proposed size gives each sample one row of output if such a size exists."""
     text = "network (float[batch, 1, h, w] x) => (float[batch, 10] y) { f = Reshape (x, rows) y = MatMul (f, dense) }"
     rows, dense = np.array([-1, 784]), networks.random(784, classes)
     with TrialProcess() as process:
@@ -193,7 +193,7 @@ def test_sizes_beyond_one_that_was_too_large_are_not_tried(tmp_path: Path) -> No
 
 
 def test_nodes_that_draw_random_numbers_are_said(tmp_path: Path) -> None:
-    """The proposal says which node draws random numbers, unless the outputs repeat."""
+    """The proposal names the node that draws random numbers, unless two runs give the same outputs."""
     drawn = "(float[batch, 4] a) => (float[batch, 4] y) { r = RandomNormalLike (a) y = Add (a, r) }"
     same = "(float[batch, 4] a) => (float[batch, 4] y) { r = RandomNormalLike (a) z = Sub (r, r) y = Add (a, z) }"
     with TrialProcess() as process:

@@ -70,7 +70,7 @@ OLD = [
     helper.make_node("ReduceSum", ["s"], ["r"], axes=[1], keepdims=1),
     helper.make_node("Add", ["s", "r"], ["t"]),
 ]
-"""Operators whose axes became an input with opset 13, to which the quantizer needs a file to be raised."""
+"""Operators whose ``axes`` are an input since opset 13; the quantizer first converts older files to opset 13."""
 NESTED = helper.make_node(
     "If",
     ["ask"],

@@ -54,7 +54,7 @@ def quantized(path: Path, layout: QdqLayout, *excluded: str) -> tuple[Path, dict
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_state_that_a_layer_reads_leaves_the_model_unrounded(tmp_path: Path, layout: QdqLayout) -> None:
-    """An output that a layer reads in INT8 leaves the model unrounded."""
+    """An output of the model is not rounded, even if a layer reads the same tensor in INT8."""
     path, makers = quantized(write_cell(tmp_path / "m.onnx", "y", "hn"), layout)
     assert makers["hn"].op_type == "Tanh"
     layer = next(node for node in makers.values() if node.name == "y")

@@ -85,7 +85,7 @@ def test_scores_next_to_boxes(tmp_path: Path, tail: str) -> None:
 
 
 def test_a_layer_that_reads_unlike_ranges(tmp_path: Path) -> None:
-    """A product that reads the joined values stays in float, in each layout, and its record says why."""
+    """A product that reads the joined values stays in float, in each layout, and the record has the reason."""
     model = detector(tmp_path / "m.onnx", "joined = Concat<axis = 1>(pixels, scores) y = MatMul(joined, dense)")
     data, spec = MemoryData(x=samples(64, 1)), CalibrationSpec(data="memory")
     for layout in ("onnxruntime", "tensorrt"):
@@ -110,7 +110,7 @@ def test_the_sum_behind_a_join_is_quantized(tmp_path: Path) -> None:
 
 
 def test_an_excluded_node_and_its_readers(tmp_path: Path) -> None:
-    """Readers do not round an excluded node's result; a product that does is named."""
+    """Nodes that only move an excluded node's result do not round it; the record names each product that rounds it."""
     tail = "moved = Transpose<perm = [0, 2, 1]>(pixels) half = Mul(moved, two) y = MatMul(half, square)"
     model = onnx.load(str(detector(tmp_path / "m.onnx", tail)))
     model.graph.initializer.append(numpy_helper.from_array(np.ones((8, 8), np.float32) / 8, "square"))

@@ -56,7 +56,7 @@ SIZE, PRODUCTS = 16, 5
 def attention(path: Path, form: str, large: float) -> Path:
     """Write attention of one head over ``x`` [batch, 8, 16] with ``mask`` [batch, 8], applied as ``form`` of ``FORMS``.
 
-    Another ``form`` adds ``mask``, which then is an input of type float.
+    With a ``form`` that is not in ``FORMS``, ``mask`` is an input of type float and is added.
     """
     taken = "int64" if form in FORMS else "float"
     text = f"""<ir_version: 9, opset_import: ["": 17]>
@@ -114,7 +114,7 @@ def check_mask(model: Path, folder: Path, method: str, data: dict[str, Array], f
 
 @pytest.mark.parametrize("form", FORMS)
 def test_each_form_of_a_mask(tmp_path: Path, form: str) -> None:
-    """INT8 is within the tolerances that hold without a mask; the products before and after the mask run in INT8."""
+    """In each form, the mask sets no scale, the products before and after it run in INT8, and parity passes."""
     check_mask(attention(tmp_path / "m.onnx", form, -1e9), tmp_path, "minmax", samples(96, 1), samples(64, 2))
 
 
@@ -123,7 +123,7 @@ def test_each_form_of_a_mask(tmp_path: Path, form: str) -> None:
     [(-1e4, "entropy"), (-1e9, "percentile"), (LOWEST, "minmax"), *((-np.inf, m) for m in METHODS)],
 )
 def test_each_constant(tmp_path: Path, large: float, method: str) -> None:
-    """A mask of any form and size sets no scale, even if it first appears in a later feed."""
+    """A mask with any constant, minus infinity included, sets no scale, even if it first appears in a later feed."""
     check_mask(attention(tmp_path / "m.onnx", "filled", large), tmp_path, method, samples(96, 1), samples(64, 2))
 
 

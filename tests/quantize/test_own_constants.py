@@ -25,7 +25,7 @@ DATA = np.random.default_rng(3).normal(size=(32, 8)).astype(np.float32)
 
 
 def write_twins(path: Path) -> Path:
-    """Write two layers with one weight [8, 8], each followed by the addition and the product of one constant."""
+    """Write two layers that share one weight [8, 8] and one constant, which each layer adds and multiplies by."""
     model = parser.parse_model("""<ir_version: 9, opset_import: ["": 17]>
     g (float[n, 8] x) => (float[n, 8] y) {
         a = MatMul(x, w)  b = Add(a, three)  c = Relu(b)  d = Mul(c, three)
@@ -40,7 +40,7 @@ def write_twins(path: Path) -> Path:
 
 
 def constants_of(path: Path) -> list[str]:
-    """Return the first input of each DQ node of the model that reads a constant, once for each reader of its output."""
+    """Return the names of the constants that DQ nodes read, each once for each node that reads the DQ node's output."""
     graph = onnx.load(path).graph
     stored = {one.name for one in graph.initializer}
     dequantized = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "DequantizeLinear"}
@@ -50,7 +50,7 @@ def constants_of(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("layout", ["onnxruntime", "tensorrt"])
 def test_each_node_reads_its_own_quantized_constant(tmp_path: Path, layout: QdqLayout) -> None:
-    """For ONNX Runtime a shared weight or constant is stored for each reader; the engine has exact products."""
+    """For ONNX Runtime, each reader of a shared constant has its own quantized copy, and products are exact."""
     spec = CalibrationSpec(data="c.npz", method="minmax")
     made = quantize(write_twins(tmp_path / "twins.onnx"), tmp_path, MemoryData(x=DATA), spec, layout=layout)
     names = constants_of(made.path)

@@ -75,7 +75,7 @@ def test_a_size_that_is_fed(tmp_path: Path, way: str) -> None:
 
 
 def test_an_omitted_input_is_no_value() -> None:
-    """An output and an input that are both left out are not taken for one tensor."""
+    """An omitted output and an omitted input, which both have an empty name, do not count as one tensor."""
     model = parser.parse_model("""<ir_version: 9, opset_import: ["": 17]>
     g (float[1, 2, 6, 6] x, float[4] scales) => (float[1, 2, h, w] y) {
         r = Relu(x)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BOUNDS_ONLY = ("latency.p", "sustained.p99", "paced.response_p99")
-"""Beginnings of ids of checks that never judge a single value."""
+"""Prefixes of the ids of checks that judge the bounds of an interval, never a single value."""
 
 
 def passes(kind: CheckKind, precision: str) -> Iterator[tuple[str, Judgement]]:
@@ -59,7 +59,7 @@ def passes(kind: CheckKind, precision: str) -> Iterator[tuple[str, Judgement]]:
 
 
 def accepted(path: Path, kind: CheckKind, precision: str, judgement: Judgement) -> None:
-    """Demand that a report with a row of ``judgement`` is sealed, written and opened with the same row."""
+    """Assert that a report with a row of ``judgement`` is sealed, written and opened with the same row."""
     measurement = judgement.measurement
     if measurement is not None:
         ours = sample.measurement(kind.id, 0.0, "1")

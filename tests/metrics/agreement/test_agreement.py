@@ -296,7 +296,7 @@ def test_a_drift_is_that_of_unchanged_answers() -> None:
 
 
 def test_a_spot_check_finds_a_broken_engine_in_few_samples() -> None:
-    """16 golden samples pass if the engine agrees, even with one class in all, but not if nothing is detected."""
+    """16 golden samples pass if the engine agrees, even if all have the same class, but not if nothing is detected."""
     few = boxes(16)
     assert judged({"y": few}, {"y": few}, spot_check=True, y=BOXES).verdict is Verdict.PASSED
     dead = _changed("dead")[:16]
@@ -307,7 +307,7 @@ def test_a_spot_check_finds_a_broken_engine_in_few_samples() -> None:
 
 
 def test_dead_scores_fail_and_their_answers_are_in_the_details() -> None:
-    """A dead slice is the reason of a failure, and the details have the answers that changed."""
+    """If the scores of an engine are dead, the reason names them, and the details have the answers that changed."""
     engine = {"y": np.zeros((N, 4), np.float32), "z": scores()}
     judgement = judged({"y": scores(), "z": scores()}, engine, {"no_disagreement_in": 48}, y=CLASSES, z=CLASSES)
     assert judgement.verdict is Verdict.FAILED

@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 N = 400
 RARE = 10
-"""Samples of class 3, so that all of them are less of the answers than the limit."""
+"""Number of samples of class 3: so few that losing all of them keeps the share of changed answers within the limit."""
 
 VALUES = np.random.default_rng(0).normal(size=(N, 64)).astype(np.float32)
 
@@ -38,7 +38,7 @@ def classes(changed: int = 0, samples: int = N) -> Array:
 
 
 def maps(*, lost: bool) -> Array:
-    """Return scores [samples, 3, 8, 8]: background, a large class, and a pixel of a small one, which may be lost."""
+    """Return scores [samples, 3, 8, 8]: background, a large class, and, unless ``lost``, one pixel of a third class."""
     best = np.zeros((64, 8, 8), np.int64)
     for number, column in enumerate(np.random.default_rng(0).integers(0, 4, 64)):
         best[number, :, column : column + 3] = 1
@@ -47,7 +47,7 @@ def maps(*, lost: bool) -> Array:
 
 
 def rare_boxes(change: float) -> Array:
-    """Return boxes of which those of class 7, one in each of 12 of 200 images, have a score of ``change``."""
+    """Return the boxes of 200 images; 12 images have one box of class 7, with the score ``change``."""
     table = boxes(200)
     table[:12, 0, 5], table[:12, 0, 4] = 7, change
     return np.asarray(table)
@@ -78,7 +78,7 @@ def jumping(share: float) -> Array:
     ],
 )
 def test_a_lost_part_fails_and_is_named(kind: str, reference: Array, engine: Array, part: str) -> None:
-    """The mean over all answers is within its limit; the lost part alone is not."""
+    """An engine that loses one class, component or point fails, and the reason names the lost part."""
     judgement = judged({"y": reference}, {"y": engine}, y={"kind": kind})
     assert judgement.verdict is Verdict.FAILED
     assert f"share of answers changed (only {part}, which is lost)" in judgement.reason

@@ -1,4 +1,4 @@
-"""Texts, embeddings, regressions, keypoints and own answers: each way in which a broken engine must not pass."""
+"""Texts, embeddings, regressions, keypoints and users' answers: each way in which a broken engine must not pass."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ MIXED[:, 9] /= 100
     ],
 )
 def test_broken_engines_fail(kind: str, reference: Array, engine: Array) -> None:
-    """Damage that a robot would notice fails."""
+    """An engine whose texts, vectors, numbers or keypoints are damaged fails."""
     assert judged({"y": reference}, {"y": engine}, y={"kind": kind}).verdict is Verdict.FAILED
 
 
@@ -99,7 +99,7 @@ def test_broken_engines_fail(kind: str, reference: Array, engine: Array) -> None
     ],
 )
 def test_sound_engines_pass(kind: str, reference: Array, engine: Array) -> None:
-    """Small errors of numbers change no answer."""
+    """An engine with small numeric errors passes."""
     assert judged({"y": reference}, {"y": engine}, y={"kind": kind}).verdict is Verdict.PASSED
 
 

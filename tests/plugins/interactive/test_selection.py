@@ -39,7 +39,7 @@ def test_plain(): pass
 
 
 def selected(folder: Path, typed: list[str], before: list[str] = []) -> Selection:  # noqa: B006 - read only
-    """Return the selection of a command line in ``folder``, with the arguments ``before`` from elsewhere."""
+    """Return the selection of a command line in ``folder``; ``before`` are arguments from an ini file or variable."""
     given: Any = SimpleNamespace(
         invocation_params=SimpleNamespace(args=typed, dir=folder),
         rootpath=folder,

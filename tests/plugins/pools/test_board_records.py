@@ -1,4 +1,4 @@
-"""What a run's report says about its boards together."""
+"""The facts in a run's report that concern all its boards."""
 
 from __future__ import annotations
 
