@@ -28,7 +28,7 @@ def case(name: str) -> Case:
 
 
 def test_text_changes_by_its_share_of_characters() -> None:
-    """Equal classes in a row are one character unless separated; a missing character of three is a third."""
+    """Equal classes in a row are one character, unless a blank separates them; one of three characters is a third."""
     steps = np.eye(4)[[[1, 1, 0, 1, 2, 0], [1, 0, 0, 2, 2, 0]]]
     ours, theirs = text("t").answers({"t": steps})
     assert (ours, theirs) == ((1, 1, 2), (1, 2))
@@ -57,7 +57,7 @@ def test_a_box_changes_by_place_class_or_score(box: tuple[float, float, int, flo
 
 
 def test_one_box_is_not_matched_twice() -> None:
-    """A second box at the same place counts as changed, and overlapping boxes of one class are one."""
+    """A second box of another class at the same place counts as changed; overlapping boxes of one class are one box."""
     (ours,) = boxes().answers(detections((0, 0, 1, 0.9), (1, 0, 1, 0.8)))
     (theirs,) = boxes().answers(detections((0, 0, 1, 0.9), (0, 0, 2, 0.9)))
     assert len(ours[0]) == 1
@@ -65,7 +65,7 @@ def test_one_box_is_not_matched_twice() -> None:
 
 
 def test_answers_that_say_nothing_are_no_truth() -> None:
-    """Samples of one class, empty masks and images without boxes are not telling."""
+    """Samples of one class, empty masks and images without boxes do not decide whether an engine is sound."""
     assert a_class("c").telling([3] * 9 + [1]) == 0
     assert region("m").telling([np.zeros((4, 4), bool)]) == 0
     assert boxes().telling(boxes().answers(detections((0, 0, 1, 0.1)))) == 0
@@ -161,7 +161,7 @@ def test_truth_and_judges_see_different_samples(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("factor", [1.0, 1 + 0.9 * POLYGRAPHY, 1 + 1.1 * POLYGRAPHY, 0.0])
 def test_the_rule_of_polygraphy_is_its_own(factor: float) -> None:
-    """Our copy of Polygraphy's rule gives the verdict of the installed package."""
+    """The copy of Polygraphy's rule in the benchmark gives the verdict of the installed package."""
     pytest.importorskip("polygraphy")
     from benchmarks.parity.holes import theirs
 
@@ -198,7 +198,7 @@ def test_limits_from_errors(errors: list[tuple[float, bool]], limits: tuple[floa
 
 
 def test_a_left_out_model_does_not_set_its_own_limits() -> None:
-    """Without its own limits, a model's broken engine with a small error passes, but no sound one with a large one."""
+    """By other models' limits, a broken engine with a small error passes, and a sound one with a large error fails."""
     rows = [
         {"model": model, "precision": "int8", "truth": truth, "slice_error": error}
         for model, truth, error in [

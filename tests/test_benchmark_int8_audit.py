@@ -18,6 +18,6 @@ from benchmarks.int8_audit.third_party import ThirdParty, outcome
     ],
 )
 def test_a_wrong_scale_is_named_by_its_own_tensor_alone(reasons: dict[str, str], expected: tuple[bool, bool]) -> None:
-    """A tensor without the wrong scale, or a check that judges no range, does not count as naming the right tensor."""
+    """A wrong scale counts as named only if a check of ranges names exactly the tensor with this scale."""
     project = ThirdParty(Path(), "turned", "minmax", {"x": np.zeros(1)}, facts={"tensor": "relu_1"})
     assert outcome(project, reasons) == expected

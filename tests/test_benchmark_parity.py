@@ -83,7 +83,7 @@ def test_rows_that_are_there_are_not_made_again() -> None:
 
 
 def test_an_undamaged_engine_is_healthy_by_its_answers() -> None:
-    """An engine that keeps its reference's answers is sound; the text of another one has the share that changed."""
+    """An engine that keeps its reference's answers is sound; for another one, a text states the share that changed."""
     model = third_party.third_party("digits").model
     assert third_party.unsound("digits", engines.optimized(model)) == ""
     zeros = {name: np.zeros_like(values) for name, values in weights(model).items()}
@@ -91,7 +91,7 @@ def test_an_undamaged_engine_is_healthy_by_its_answers() -> None:
 
 
 def test_an_unsound_engine_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No engine is drawn as healthy, and none for a fault, if each changes more answers than a sound one."""
+    """If each drawn engine changes more answers than a sound engine may, none is used as healthy, and the run ends."""
     monkeypatch.setattr(third_party, "NAMES", ("digits",))
     monkeypatch.setattr(planting, "TRIES", 2)
     assert planting.draw_healthy(22, 2, ("digits",)).unsound == ()

@@ -36,7 +36,7 @@ def test_the_waiting_boards_run_a_model(tmp_path: Path) -> None:
     ],
 )
 def test_each_wrong_row_of_a_disturbed_lab_misses_its_bar(at: int, wrong: dict[str, Any], missed: str) -> None:
-    """One wrong row is enough, and a run that ended with a traceback is not left out."""
+    """One wrong row of any run misses the bar for it, also if the run ended with a traceback."""
     rows = pool_random()
     rows[at] = {**rows[at], **wrong}
     assert [bar["name"] for bar in judging.pool.disturbed(rows) if not bar["met"]] == [missed]
@@ -78,6 +78,6 @@ def test_each_wrong_row_of_a_main_job_on_a_pool_misses_its_bar(wrong: dict[str, 
 
 
 def test_a_main_job_without_rows_meets_no_bar() -> None:
-    """Neither two runs without rows nor a run that is missing is a main job."""
+    """Without rows no bar is met, and with the rows of one run only, not every bar is met."""
     assert not any(bar["met"] for bar in judging.pool.main_job([]))
     assert not all(bar["met"] for bar in judging.pool.main_job(pool_main()[:4]))

@@ -224,7 +224,7 @@ def test_a_missing_helper_is_bad_only_where_it_is_needed() -> None:
     ],
 )
 def test_a_wrong_clock_is_reported_with_its_offset(ahead: float | None, state: str, message: str) -> None:
-    """A wrong clock of the board is only a warning."""
+    """A wrong clock of the board is a warning with its offset and a fix; an unknown one is not."""
     finding = of("clock", findings_of(ready(), ahead))
     assert finding.state == state
     assert message in finding.result

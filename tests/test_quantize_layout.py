@@ -108,7 +108,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Quantized:
 
 
 def test_every_weighted_node_takes_int8_on_both_inputs(quantized: Quantized) -> None:
-    """A convolution or matrix product with Q/DQ on only one input runs in floating point."""
+    """Each convolution and matrix product reads INT8 on both inputs; with Q/DQ on one input it would run in floats."""
     weighted = [node for node in quantized.nodes if node.op_type in WEIGHTED]
     assert {node.name for node in weighted} == {*CHANNELS, "body", "attention"}
     for node in weighted:
@@ -117,7 +117,7 @@ def test_every_weighted_node_takes_int8_on_both_inputs(quantized: Quantized) -> 
 
 
 def test_biases_stay_float(quantized: Quantized) -> None:
-    """TensorRT has no INT32 biases and refuses DQ nodes before them."""
+    """Biases stay float32, because TensorRT has no INT32 biases and refuses DQ nodes before them."""
     biases = [node.input[2] for node in quantized.nodes if node.op_type in WEIGHTED and len(node.input) > 2]
     assert biases
     assert all(quantized.constants[name].dtype == np.float32 for name in biases)
@@ -136,7 +136,7 @@ def test_ranges_are_symmetric_and_sound(quantized: Quantized) -> None:
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_weights_have_a_scale_for_each_output_channel(quantized: Quantized, name: str) -> None:
-    """The axis of output channels differs between operators; activations have one scale per tensor."""
+    """Weights have a scale for each output channel, on the axis of their operator; activations have one per tensor."""
     node = quantized.named(name)
     weights = quantized.quantizer(node.input[1])
     axis = next(attribute.i for attribute in weights.attribute if attribute.name == "axis")

@@ -102,7 +102,7 @@ def test_tokens_are_indices_of_their_table() -> None:
     ],
 )
 def test_all_positions_of_a_mask_count(tensor: TensorSpec, drawn: tuple[float, float] | None) -> None:
-    """A mask of any rank is drawn so that nothing is masked; images and values with that name are drawn as such."""
+    """A mask is drawn so that no position is masked; an image or float input called a mask is drawn as usual."""
     signature = Signature((spec("input_ids", "int64", "b", "n"), tensor), ())
     assert input_proposals(signature, {})[tensor.name].range == drawn
     samples = next(SyntheticDataset(Signature((tensor,), ()), model="m", count=8, ranges={}).batches(8)).inputs

@@ -119,7 +119,7 @@ def test_an_output_with_a_word_for_the_next_step_makes_its_input_a_state(name: s
 def test_states_fed_with_each_other_are_noticed_by_their_names(
     carry: dict[str, str], exchanged: dict[str, str]
 ) -> None:
-    """States seem exchanged only if each of them has a name more like another's output than like its own."""
+    """States count as exchanged only if each one's name is more like another state's output than its own output."""
     states = [replace(spec(name, "float32", "batch", 6), carry=output) for name, output in carry.items()]
     outputs = tuple(spec(name, "float32", "batch", 6) for name in sorted(carry.values()))
     assert exchanged_states(Signature(tuple(states), outputs)) == exchanged

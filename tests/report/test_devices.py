@@ -90,7 +90,7 @@ def test_a_jetson_is_the_module_of_its_facts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("facts", [{}, {"facts": []}, {"facts": {"tensorrt": "NVIDIA H200"}}, {"facts": {"x": {}}}])
 def test_a_gpu_that_the_probe_did_not_read_does_not_count(facts: dict[str, Any]) -> None:
-    """A GPU that is missing in the recorded facts, however malformed, does not count."""
+    """A GPU that the recorded facts do not name does not count as found, even if the facts are malformed."""
     report = sample.on_board()
     target = TargetReport(requested="gpu", used="gpu", kind="local", board="h200", facts=facts)
     assert all("did not find" in line for line in problems(report.model_copy(update={"target": target})))

@@ -53,7 +53,7 @@ def test_an_older_bundle_is_verified_and_an_older_report_signed(
 
 
 def test_newer_rules_judge_an_older_report_only_with_circumstances(tmp_path: Path) -> None:
-    """Expiry and a clean tree are judged with circumstances only, and do not change the recorded decision."""
+    """``judge`` applies expiry and the clean tree only with circumstances; ``verify`` and ``attest`` apply expiry."""
     report = open_report(OLDER / "passed")
     assert judge(report, report.policy, around=Circumstances(LATER)).exit_code == 1
     assert judge(report, report.policy).exit_code == 0

@@ -114,7 +114,7 @@ def test_a_cache_header_names_the_tensorrt_version() -> None:
     "name", ["(Unnamed Layer* 3) [Constant]_output", "(Unnamed Layer* 173) [Shuffle]_output", "features.11.fc1.bias"]
 )
 def test_a_constant_of_zeros_may_have_a_zero_scale(name: str) -> None:
-    """A scale of zero is allowed for a constant of zeros, which TensorRT lists beside the activations, or reshaped."""
+    """A constant of zeros may have a scale of zero, also under the names that TensorRT gives to constants."""
     scales = {**SOUND.scales, name: [0.0]}
     assert int8.cache(replace(SOUND, scales=scales, zeros={"features.11.fc1.bias"})).verdict is Verdict.PASSED
 
@@ -128,7 +128,7 @@ def test_an_activation_of_zeros_is_warned() -> None:
 
 
 def test_constants_of_zeros_are_read_from_the_model(tmp_path: Path) -> None:
-    """Constants whose values are all 0 are found in initializers and nodes; other tensors are computed, or inputs."""
+    """Constants of zeros are found in initializers and nodes; only the outputs of other nodes count as computed."""
     model = parser.parse_model("""<ir_version: 8, opset_import: ["": 17]>
         g (float[2] x) => (float[2] y) <float[2] bias = {0, 0}, float[2] some = {0, 1}> {
             none = Constant <value = float[2] {0, 0}> ()
@@ -164,7 +164,7 @@ def test_constants_of_zeros_are_read_from_the_model(tmp_path: Path) -> None:
     ],
 )
 def test_a_cache_that_is_not_in_use_fails(change: dict[str, Any], reason: str) -> None:
-    """A cache that TensorRT silently ignored fails; TensorRT reports it only in its log."""
+    """A cache that was ignored, or has a wrong header, key, name or scale, fails with the reason."""
     judgement = int8.cache(replace(SOUND, **change))
     assert judgement.verdict is Verdict.FAILED
     assert reason in judgement.reason

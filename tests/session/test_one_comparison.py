@@ -112,7 +112,7 @@ def parity(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_run_and_parity_and_golden_samples_agree(
     opened: Opened, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The reasons of all commands are equal: without a kind by the numbers, with a kind by the answers."""
+    """A run, ``hil parity`` and golden samples give the same reason, whether or not the output has a kind."""
     outcome = opened.judged(model)
     result = outcome.result
     assert result.verdict.value == VERDICTS[model], result.reason
@@ -146,7 +146,7 @@ def test_diagnose_agrees(opened: Opened, model: str, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("model", list(VERDICTS))
 def test_a_diagnosis_judges_outputs_by_what_is_declared(opened: Opened, model: str) -> None:
-    """A node's effect on the outputs is accepted exactly where the run accepts such outputs, kinds included."""
+    """A diagnosis accepts changed outputs if and only if a run accepts them, with and without a kind."""
     with np.load(opened.root / "data.npz") as file:
         feeds = dict(file)
     engine = SWAPPED if model == "other" else LOUD
@@ -156,7 +156,7 @@ def test_a_diagnosis_judges_outputs_by_what_is_declared(opened: Opened, model: s
 
 @pytest.mark.parametrize("model", ["int8", "int8kind", "int8exact"])
 def test_int8_drop_agrees(opened: Opened, model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a task, ``int8.drop`` compares both engines' files, with kinds and tolerances."""
+    """Without a task, ``int8.drop`` gives what ``hil parity`` gives for the files of both engines."""
     result = opened.judged(model, "int8.drop", "int8").result
     files = [str(opened.session.engines.provisioned(model, precision).source) for precision in ("fp32", "int8")]
     line = parity(capsys, *files, "--precision", "int8", "--model", model)

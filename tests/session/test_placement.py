@@ -88,7 +88,7 @@ def test_a_weak_fp16_engine_only_warns_and_a_typed_one_fails(tmp_path: Path, mon
 def test_a_file_that_declares_int8_does_not_make_an_int8_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that declares int8 does not decide: the layers do, and the declared share is in the details."""
+    """The engine's layers decide, not the precision that the file declares, whose share is in the details."""
     network = SOUND["int8 matmul"][1]
     onnx.save(network.model(), tmp_path / "m.onnx")
     limit = DEFAULT.model_copy(update={"fail_at": None})
@@ -108,7 +108,7 @@ def test_a_runtime_that_reports_no_layers_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_brought_file_is_held_against_its_claim(tmp_path: Path) -> None:
-    """``placement.declared`` judges the deployed file of the row's precision, and is refused without one."""
+    """``placement.declared`` judges the deployed file of the row's precision; without such a file it is unsupported."""
     onnx.save(Network(4, width=16).model(), tmp_path / "m.onnx")
     for name in ("int8 matmul", "fp8 matmul"):
         kind, network = SOUND[name]

@@ -129,7 +129,7 @@ def test_a_model_that_draws_random_numbers_is_not_blamed(tmp_path: Path, monkeyp
 def test_a_mask_of_valid_lengths_is_drawn_as_one(
     dtype: Any, padding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sample without any valid position, which no data has, is not drawn: its mean over no value is not finite."""
+    """Each drawn mask has a valid position, since a mean over no position would not be finite."""
     nodes = [
         helper.make_node("Cast", ["mask"], ["written"], to=1),
         helper.make_node("Sub", ["one", "written"], ["counted"])

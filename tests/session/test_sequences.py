@@ -41,7 +41,7 @@ batch_axis = 1
 LABEL_NOISE = np.float32(0.01)
 SCALARS = "[models.scalars.inputs.gain]\nvalue = 0.5"
 RISES = 40
-"""The step from which on inputs are as loud as in no sequence of the calibration data."""
+"""From this step on, the inputs are larger than any in the calibration data."""
 ROWS = ("teacher_forced", "free_running", "reset", "isolation")
 BOUNDS = [
     helper.make_node("Constant", [], ["low"], value_float=-0.4),
@@ -54,7 +54,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 CAUSES = {"scaled": "is scaled by 0.9", "lost": "is reset at each step", "clipped": "clips at 0.4 from step"}
 ONWARD = helper.make_node("CumSum", ["h", "along"], ["onward"])
-"""A state to which those of all sequences before it in the batch are added; the first sequence is not changed."""
+"""A node that adds to each sequence's state the states of all sequences before it in the batch."""
 
 MEAN = helper.make_node("ReduceMean", ["h"], ["mean"], axes=[1], keepdims=1)
 X = recurrent.inputs(6, 60)
@@ -187,7 +187,7 @@ def test_a_sound_model_passes(judge: Judge, model: str) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_deployed_file_fails(judge: Judge, fault: str) -> None:
-    """A deployed file whose state is scaled, lost or clipped fails with the step, fed with either state."""
+    """A deployed file that scales, loses or clips the state fails, whether fed the reference's state or its own."""
     results = judge(fault, "teacher_forced", "free_running")
     for one in results.values():
         assert one.verdict is Verdict.FAILED, one.reason
@@ -221,7 +221,7 @@ def test_int8_that_clips_the_state_late_in_a_sequence_is_named_with_the_step(jud
 
 
 def test_int8_that_clips_a_layer_of_a_stacked_state_is_named_with_state_and_step(judge: Judge) -> None:
-    """One layer's part of a state is judged as the state; no tensor with a range has its name."""
+    """A range that clips one layer's part of a state fails, and the reason names the state and the step."""
     result = judge.session.judge(Row(id="int8.ranges", model="stacked", precision="int8", required=True)).result
     assert result.verdict is Verdict.FAILED
     assert re.search(r"the state 'h' in '(lower|upper)' clips from step \d+ of sequence \d on", result.reason)
@@ -248,7 +248,7 @@ def test_the_task_is_scored_over_whole_sequences(judge: Judge, model: str, verdi
 
 
 def test_drawn_sequences_find_what_data_may_not_show(judge: Judge) -> None:
-    """With drawn sequences, a sound model has both properties, and one that mixes sequences has not."""
+    """With drawn sequences, a sound model passes both properties; one that mixes sequences fails the stability."""
     for check in ("property.parity", "property.stable"):
         result = judge.session.judge(Row(id=check, model="batched", precision="fp32", required=True)).result
         assert result.verdict is Verdict.PASSED, result.reason

@@ -81,7 +81,7 @@ def test_a_wrongly_declared_output_fails_the_contract_only(make_request: MakesRe
 
 
 def test_a_refused_run_states_what_to_do_once(make_request: MakesRequests) -> None:
-    """A row whose engine refuses every run gets no general advice on its measurement, which was never made."""
+    """If the engine refuses every run, the reason has the advice, and the row gets no general advice besides."""
     request = make_request()
     path = request.config.resolve("toy.onnx")
     proto = onnx.load(path)
@@ -97,7 +97,7 @@ def test_a_refused_run_states_what_to_do_once(make_request: MakesRequests) -> No
 
 
 def test_data_that_fit_the_network_but_not_its_declaration(make_request: MakesRequests) -> None:
-    """A wrongly declared input is named; with the size that the network accepts, it is right."""
+    """If the data fit the network but not the declared input, the message has the size that the network accepts."""
     request = make_request()
     path = request.config.resolve("toy.onnx")
     proto = onnx.load(path)
@@ -121,7 +121,7 @@ def test_data_that_fit_the_network_but_not_its_declaration(make_request: MakesRe
 def test_a_soak_that_cannot_pass_is_refused_at_once(
     make_request: MakesRequests, target: str, soak: str, limit: str, least: str
 ) -> None:
-    """A number that is too small for the limit of a required ``memory.growth`` is refused with the required number."""
+    """A configured soak that is too short for a required ``memory.growth`` is refused with the number that it needs."""
     path = make_request().config.path
     text = path.read_text()
     start = text.index("soak")

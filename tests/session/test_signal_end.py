@@ -95,7 +95,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CheckResult]:
 
 
 def test_the_node_is_in_the_reason(results: dict[str, CheckResult]) -> None:
-    """All of mAP is lost: the reason names the node from which on the scores are constant, and the details have it."""
+    """If the mAP falls to 0, the reason and the details name the node from which on the scores are constant."""
     result = results["zeroed"]
     assert result.verdict.value == "failed"
     assert result.details["candidate"] == 0
@@ -105,7 +105,7 @@ def test_the_node_is_in_the_reason(results: dict[str, CheckResult]) -> None:
 
 
 def test_an_engine_that_varies_has_no_end(results: dict[str, CheckResult]) -> None:
-    """An engine that loses its mAP by shifted boxes has no node at which the signal ends, with the reason."""
+    """If shifted boxes cost the whole mAP, no node is named, and the details state why."""
     result = results["shifted"]
     assert result.verdict.value == "failed"
     assert result.details["candidate"] == 0

@@ -59,14 +59,14 @@ def test_data_separates_what_the_reference_takes(tmp_path: Path) -> None:
 
 
 def test_declared_sizes_separate_what_the_reference_takes(tmp_path: Path) -> None:
-    """Two declared sizes for one name separate it if the reference accepts them."""
+    """If two sizes are declared for one name and the reference accepts them, the dimensions get separate names."""
     signature, _ = open_validation(project(tmp_path, APART, SIZES), "cpu", "m")
     assert (signature.sizes["n"], signature.sizes["b[1]"]) == ((8, 8, 8), (4, 4, 4))
     assert "axis 1 is now named 'b[1]'" in signature.separated[0]
 
 
 def test_names_that_the_reference_needs_stay_equal(tmp_path: Path) -> None:
-    """If the reference refuses the data too, nothing is separated."""
+    """If the reference refuses the sizes that differ, nothing is separated, and the message has the sizes."""
     with pytest.raises(UserError, match=r"has 4 on axis 1 of 'b', and 8 .*\n.*\nshape = \[\"batch\", \"b\[1\]\"\]"):
         preflight(project(tmp_path, SUM), "cpu")
     with pytest.raises(UserError, match=r"inputs.b.shape has 4 for 'n', but \[8, 8, 8\] is declared"):

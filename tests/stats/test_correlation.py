@@ -45,7 +45,7 @@ def test_effective_size_stays_between_one_and_n(samples: list[float], q: float |
 
 
 def test_a_limit_far_above_all_samples_is_not_judged_by_their_body() -> None:
-    """Phases of two speeds count for less at a limit that a part of the samples is over than far above all of them."""
+    """For a series with phases of two speeds, the effective size is large at a limit far above it, small within it."""
     random = np.random.default_rng(5)
     phases = np.repeat(random.random(16) < 0.5, 43)
     series = (1 + 0.6 * phases) * (1 + 0.1 * random.random(phases.size))

@@ -39,7 +39,7 @@ def test_reduced_curves_give_the_same_rate() -> None:
 
 
 def test_when_an_error_reaches_a_limit() -> None:
-    """An error reaches its limit never, in proportion to the steps, or by its rate, depending on its kind."""
+    """A bounded error never reaches its limit; a linear or exponential one reaches it after the steps that follow."""
     assert growth([KINDS["bounded"]()] * 3, 0.95).steps_until(5.0, 1.0, 600) == math.inf
     assert growth([KINDS["linear"]()] * 3, 0.95).steps_until(5.0, 1.0, 600) == pytest.approx(3000, rel=0.05)
     grown = growth([KINDS["exponential"]()] * 3, 0.95).steps_until(math.e, 1.0, 600)
@@ -47,13 +47,13 @@ def test_when_an_error_reaches_a_limit() -> None:
 
 
 def test_too_few_curves_have_no_rate() -> None:
-    """One sequence, or sequences without any error, have no interval."""
+    """One sequence, none, or sequences without any error give the kind ``unknown``."""
     for errors in ([np.exp(STEPS / 100)], [np.zeros(600)] * 5, []):
         assert growth(errors, 0.95).kind == "unknown"
 
 
 def test_the_interval_of_independent_values_covers_their_mean() -> None:
-    """Each bound is wrong in at most about 5 % of series at 95 %, and infinite with fewer than two distinct values."""
+    """The lower bound is wrong in about 5 % of series at 95 %; with one distinct value the upper bound is infinite."""
     random = np.random.default_rng(4)
     above = [independent_mean(random.normal(size=6), 0.95)[1] > 0 for _ in range(2000)]
     assert np.mean(above) < 0.065

@@ -18,7 +18,7 @@ TRIALS = 1500
     [(5, 0.01, 0.02, 0), (8, 0.01, 0.02, 0), (6, 0.02, 0.05, 0), (5, 0.005, 0.02, 0.005), (20, 0.01, 0.0, 0.0)],
 )
 def test_power_is_the_rate_of_detected_changes(n: int, sd: float, effect: float, noise: float) -> None:
-    """The computed power is within three percentage points of the rate at which ``judge_change`` reports the change."""
+    """The computed statistical power is the rate at which ``judge_change`` reports the change, within 3 points."""
     random = np.random.default_rng(6)
     days = random.normal([0, math.log1p(effect)], noise, (TRIALS, 2))
     detected = 0
@@ -31,7 +31,7 @@ def test_power_is_the_rate_of_detected_changes(n: int, sd: float, effect: float,
 @settings(max_examples=30, deadline=None)
 @given(st.floats(0, 0.05), st.floats(0.011, 0.5))
 def test_the_needed_runs_have_the_power(sd: float, effect: float) -> None:
-    """The recommended runs have 90 % power and are the fewest plus ``SPARE``; None means that the cap is not enough."""
+    """The recommended runs are the fewest with 90 % statistical power plus ``SPARE``; None if ``CAP`` is too few."""
     runs = runs_needed(sd, effect)
     if runs is None:
         assert power_of(CAP, sd, effect) < 0.9
@@ -43,7 +43,7 @@ def test_the_needed_runs_have_the_power(sd: float, effect: float) -> None:
 
 @pytest.mark.parametrize("effect", [0.0, 0.005, 0.01])
 def test_no_number_of_runs_detects_a_change_within_the_least_effect(effect: float) -> None:
-    """A change below ``above`` is never reported, and one equal to it in half of the cases at most."""
+    """For a change of at most ``above``, no number of runs is recommended."""
     assert runs_needed(1e-4, effect) is None
 
 
@@ -57,7 +57,7 @@ def test_more_runs_do_not_reduce_the_noise_between_sessions() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(FEWEST, CAP), st.floats(0.0005, 0.05))
 def test_the_visible_effect_is_the_least_detectable_one(runs: int, sd: float) -> None:
-    """The visible effect has 90 % power; an effect smaller by a tenth does not."""
+    """The visible effect is found with 90 % statistical power, an effect smaller by a tenth with less."""
     visible = visible_effect(runs, sd)
     assert power_of(runs, sd, visible) >= 0.9
     assert power_of(runs, sd, 0.9 * visible) < 0.9

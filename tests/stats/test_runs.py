@@ -136,7 +136,7 @@ def test_impossible_settings_are_refused(settings: dict[str, float]) -> None:
     ],
 )
 def test_change_of_a_comparison(change: dict[str, Any], lower: Change, higher: Change) -> None:
-    """A change is significant and beyond ``above``; the same excludes a worsening; anything else is unclear."""
+    """A change is significant and beyond ``above``; ``same`` excludes a worsening by 5 %; anything else is unclear."""
     comparison = replace(CLEAR, **change)
     assert (judge_change(comparison), judge_change(comparison, lower_is_better=False)) == (lower, higher)
 

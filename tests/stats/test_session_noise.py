@@ -19,7 +19,7 @@ def test_sessions_that_cannot_differ_make_no_noise_known(groups: list[list[list[
 
 
 def test_the_noise_is_known_from_six_sessions() -> None:
-    """Five sessions of a model are too few; groups add up."""
+    """Six sessions of one model, or as many degrees of freedom over several models, make the noise known."""
     assert not pooled([[[1.0, 1.01]] * FEWEST_DF]).known
     assert pooled([[[1.0, 1.01]] * (FEWEST_DF + 1)]).known
     assert pooled([[[1.0]] * 3, [[2.0]] * 4]).known

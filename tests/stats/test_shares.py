@@ -42,7 +42,7 @@ def test_no_share(wrong: list[float]) -> None:
 
 @pytest.mark.parametrize(("mean", "most"), [(0.05, 1.0), (0.05, 0.2), (0.03, 0.031)])
 def test_the_bounds_cover_the_mean(mean: float, most: float) -> None:
-    """Each bound misses the true mean in at most 5 % of draws, whether values are rare and large or all alike."""
+    """Each bound misses the true mean in 5 % of draws, within chance, for rare large values and for similar ones."""
     random = np.random.default_rng(1)
     missed = np.zeros(2)
     for _ in range(100):

@@ -34,7 +34,7 @@ def test_analyses_grow_from_the_first_amount_to_the_budget(first: float, most: f
 
 @pytest.mark.parametrize("number", [0, -1, 5])
 def test_an_unplanned_analysis_is_refused(number: int) -> None:
-    """``level`` raises for one analysis more than planned."""
+    """``level`` raises ``ValueError`` for a number that no planned analysis has."""
     with pytest.raises(ValueError, match="not one of 1 to 4"):
         InterimAnalyses(4, 20, 0.99).level(number)
 

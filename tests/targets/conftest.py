@@ -41,7 +41,7 @@ class Machine:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Set HOME to a new folder with ``.ssh`` and one key, and disable the SSH agent."""
+    """Set HOME to a new folder with ``.ssh`` and one key, disable the SSH agent, and return the folder."""
     folder = tmp_path / "home"
     (folder / ".ssh").mkdir(parents=True, mode=0o700)
     make_key(folder / ".ssh" / "id_ed25519")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PRECISIONS: Final[tuple[Literal["fp32", "int8"], ...]] = ("fp32", "int8")
 
 SMALLEST = 256
-"""Elements of a tensor from which on it is taken for weights, not for a constant of the graph."""
+"""The fewest elements of a tensor that counts as weights and not as a constant of the graph."""
 
 
 def noise_on_weights(share: float, seed: int) -> Damage:
@@ -73,7 +73,7 @@ def damages(name: str, labels: NDArray[np.integer] | None) -> dict[str, Damage]:
 
 CLASSES = {"standard_v3_3": 214, "ch_ppocr_mobile_v2.0_cls_mobile": 2, "ch_PP-OCRv4_rec_infer": 6625}
 DAMAGED = (*CLASSES, "ch_PP-OCRv4_det_infer", "320n")
-"""The models of which copies are damaged: those with one input, on which the two files are compared alone."""
+"""The models whose copies are damaged. Each has a single input, so two files can be compared without a config."""
 
 
 def verdicts(name: str, file: Path, arrays: Mapping[str, NDArray[Any]], folder: Path) -> Iterator[dict[str, str]]:

@@ -104,7 +104,7 @@ def test_without_facts_nothing_changes(verdict: Verdict) -> None:
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_no_amendment_makes_a_verdict_better(verdict: Verdict) -> None:
-    """Nothing becomes passed; only an outside disturbance changes a failure, to inconclusive."""
+    """With all facts at once, no row passes, whatever its verdict was, and a row that was not run stays ``not_run``."""
     results = {amended(row, judgement(verdict), facts()).verdict for row in ROWS}
     assert Verdict.PASSED not in results
     assert verdict is not Verdict.NOT_RUN or results == {Verdict.NOT_RUN}
@@ -132,7 +132,7 @@ def calls(path: Path) -> list[tuple[str, set[str]]]:
 
 
 def is_amendment(path: Path) -> bool:
-    """Whether a module is one of the amendments."""
+    """Return whether a module is one of the amendments."""
     return path.parent.name == "amendments"
 
 

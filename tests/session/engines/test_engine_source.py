@@ -79,7 +79,7 @@ def test_a_file_that_has_the_type_already_is_taken_as_it_is(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("precision", ["int8", "fp8", "fp4", "int4"])
 def test_a_brought_file_must_have_the_type_that_is_claimed(tmp_path: Path, precision: str) -> None:
-    """Each quantized precision uses its own file, and refuses a file of another type or of floats."""
+    """Each quantized precision uses the ``deployed`` file of its type, and refuses a file of another type or floats."""
     for name in ("int8 matmul", "fp8 matmul", "fp4 fp16", "int4 64", "fp16"):
         kind, network = SOUND[name]
         onnx.save(network.model(), tmp_path / f"{kind}.onnx")

@@ -49,7 +49,7 @@ def built(tmp_path: Path) -> dict[str, str]:
 
 
 def test_planned_engines_are_built_together_at_the_first_request(three_precisions: Request, tmp_path: Path) -> None:
-    """When a model's first engine is needed, all planned ones of it are built in one process, and not earlier."""
+    """All planned engines of a model are built in one process when the first of them is needed, and not earlier."""
     with closing(Session.open(three_precisions)) as session:
         session.engines.plan([("toy", precision) for precision in ("fp16", "fp32", "int8", "fp32")])
         assert built(tmp_path) == {}

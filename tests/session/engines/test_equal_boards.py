@@ -135,7 +135,7 @@ class Agent:
 
 
 def test_a_plan_goes_through_the_host_to_an_equal_board_and_only_undamaged(tmp_path: Path) -> None:
-    """The plan of the first board is on the second, byte for byte; after damage in the cache that board builds."""
+    """An equal board gets the first board's plan byte for byte; if the plan in the cache is damaged, it builds one."""
     (tmp_path / "plan").write_bytes(bytes(range(256)) * 4096)
     config = SimpleNamespace(resolve=lambda path: tmp_path / path, spec=SimpleNamespace())
     config.spec.project = SimpleNamespace(cache="cache")

@@ -92,7 +92,7 @@ def test_differences_are_always_reported() -> None:
 
 @pytest.mark.parametrize("version", [None, "", "unknown", "99.1"])
 def test_an_unknown_release_is_reported(version: str | None) -> None:
-    """For an unknown release the output states of which release the flags are."""
+    """For an unknown TensorRT release, the output states which release's flags the command has."""
     assert "flags are those of" in differences(version=version)
 
 

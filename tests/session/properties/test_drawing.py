@@ -52,7 +52,7 @@ def test_samples_of_every_kind_are_within_their_range(kind: str, level: int, see
 
 
 def test_a_search_is_deterministic_and_shrinks_to_the_simplest_batch() -> None:
-    """Two searches try the same batches; a failure of noise at sides of 4 or more shrinks to noise at side 4."""
+    """Two searches try the same batches; if noise fails at sides of 4 or more, the result is noise at side 4."""
     batches: list[list[Drawn]] = [[], []]
 
     def trial(drawn: Drawn, into: list[Drawn]) -> str:
@@ -98,7 +98,7 @@ def test_all_batches_are_counted_without_a_failure() -> None:
 
 
 def test_a_search_without_time_tries_the_fewest_batches() -> None:
-    """After its time a search ends at the fewest batches, which are the first of those that more time would try."""
+    """A search whose time is over ends after the fewest batches, and a longer search tries the same ones first."""
     batches: list[list[Drawn]] = [[], []]
 
     def trial(drawn: Drawn, into: list[Drawn]) -> str:

@@ -27,7 +27,7 @@ def session(over: float, messages: list[str], closed: list[float], now: list[flo
 
 
 def runs_of(over: float, n: int, took: float, now: list[float]) -> tuple[list[tuple[str, int, float]], list[str]]:
-    """Return the runs with the seconds since the beginning at which each began, and the messages."""
+    """Return the runs (precision, number, seconds from the beginning to its start), and the messages."""
     messages: list[str] = []
     closed: list[float] = []
     runs = []
@@ -53,7 +53,7 @@ def test_the_runs_of_all_engines_are_spread(now: list[float]) -> None:
 
 
 def test_a_short_time_makes_no_run_wait(now: list[float]) -> None:
-    """If the runs take longer than the time, they follow each other, and the progress states it."""
+    """If the runs take longer than ``--hil-over``, they follow each other at once, and a message states this."""
     runs, messages = runs_of(20, 4, 5, now)
     assert [run[2] for run in runs] == [0, 5, 10, 15, 20, 25]
     assert messages == ["digits: 4 runs take longer than --hil-over, 20 s: they follow each other without waiting"]

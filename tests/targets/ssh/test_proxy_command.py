@@ -63,7 +63,7 @@ def test_a_target_behind_a_proxy_command(machine: Machine) -> None:
 
 
 def test_a_shell_line(machine: Machine) -> None:
-    """The command is a line for a shell, as for ssh: quotes, variables, a pipe and a comment have their meaning."""
+    """A ProxyCommand is run by a shell, as ssh does: quotes, variables, a pipe and a comment keep their meaning."""
     configure(
         machine,
         f"env HIL_P=%p sh -c '{shlex.quote(sys.executable)} {machine.home}/relay.py \"$0\" $HIL_P' %h | cat # x",
@@ -73,7 +73,7 @@ def test_a_shell_line(machine: Machine) -> None:
 
 
 def test_a_jump_host_behind_a_proxy_command(machine: Machine, serve: MakeServer) -> None:
-    """The first of two jump hosts is reached by its ProxyCommand, the second by none; each key is verified."""
+    """Of two jump hosts, only the first is reached by its ProxyCommand; the key of each machine is verified."""
     first, second = serve(), serve()
     (machine.home / "relay.py").write_text(RELAY)
     (machine.home / ".ssh" / "config").write_text(

@@ -183,7 +183,7 @@ def test_a_file_of_known_hosts_in_the_config_is_the_only_one(machine: Machine, t
 
 
 def test_a_refused_key(machine: Machine, tmp_path: Path) -> None:
-    """If the server refuses the key, the message has account, key and the command that authorizes the key."""
+    """If the server refuses the key, the message has the account, the key and the command that authorizes the key."""
     other = make_key(tmp_path / "other")
     text = refused(machine.spec(identity=str(other)), ssh_errors.RefusedKey)
     assert f"{USER} could not log in" in text
@@ -214,7 +214,7 @@ def test_old_formats_of_encrypted_keys(machine: Machine, tmp_path: Path, options
 
 
 def test_the_ssh_agent_has_the_key(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that only the SSH agent can use, given by its encrypted file, is used to log in."""
+    """If ``identity`` names an encrypted key file, the SSH agent's copy of the key is used to log in."""
     place = tmp_path / "agent.sock"
     command = ["ssh-agent", "-D", "-a", str(place)]
     agent = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -38,7 +38,7 @@ LINES = st.one_of(
 
 @pytest.fixture(autouse=True)
 def without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no ``ssh`` be found, and no config of the system."""
+    """Hide the program ``ssh`` and the system's SSH config."""
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(plain_config, "SYSTEM", Path("/nowhere"))
 
@@ -108,7 +108,7 @@ def test_each_config_is_read_right_or_refused(home: Path, monkeypatch: pytest.Mo
 
 
 LENIENT = {"unknown-keyword"}
-"""Configs that ssh refuses, and paramiko does not: it knows no list of keywords."""
+"""Configs that ssh refuses and paramiko does not, because paramiko has no list of keywords."""
 
 
 @pytest.mark.parametrize(

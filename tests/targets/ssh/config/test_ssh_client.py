@@ -170,7 +170,7 @@ def test_a_known_hosts_file_of_the_target_replaces_a_command(home: Path) -> None
 
 
 def test_a_program_of_the_config_that_hangs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``Match exec`` that does not end is a user error after a time limit, and its program is ended too."""
+    """If a program of ``Match exec`` does not end, it is killed after a time limit, and the target is a user error."""
     monkeypatch.setattr(ssh_client, "LONGEST", 0.5)
     write(home, f'Match exec "echo $$ > {home}/pid; exec sleep 60"\n User x\n')
     began = time.monotonic()
@@ -190,7 +190,7 @@ def test_a_program_of_the_config_that_leaves_one_behind(home: Path) -> None:
 
 
 def test_escapes_of_a_config_are_shown_as_text(home: Path) -> None:
-    """Ssh's words quote the config, which may have control characters; the message has none."""
+    """A message that quotes ssh's error about the config has no control characters, even if the config has some."""
     write(home, "\x1b[2JHost x\n")
     with pytest.raises(UserError) as refused:
         to("rover")
