@@ -193,7 +193,7 @@ def test_earlier_rules_pass_an_engine_of_dead_scores() -> None:
     ],
 )
 def test_limits_from_errors(errors: list[tuple[float, bool]], limits: tuple[float, float]) -> None:
-    """No broken engine passes and no sound one fails; the limit lies between their errors."""
+    """The limit lies between sound and broken errors; if these overlap, errors between two limits stay undecided."""
     assert band(errors) == pytest.approx(limits)
 
 

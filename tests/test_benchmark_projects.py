@@ -94,7 +94,7 @@ def test_provisioning_is_measured_first() -> None:
 
 
 def test_command_line_names_interpreter_and_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    """The benchmark's command line requires ``--python``."""
+    """The benchmark's command line has a name, ``--out`` and ``--board``, and requires ``--python``."""
     arguments = parsed(["all", "--python", "/opt/trt/python", "--out", "results", "--board", "h200"])
     assert (arguments.name, arguments.board, arguments.quick) == (["all"], "h200", False)
     with pytest.raises(SystemExit):

@@ -495,7 +495,7 @@ def test_an_edited_result_is_detected(judged: str, make: Callable[[str, Rows], d
 
 
 def test_a_removed_row_is_detected(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """A result without one of its rounds does not pass."""
+    """A result without its last row does not pass."""
     for benchmark in GOOD:
         assert make(benchmark, GOOD[benchmark]()[:-1])["passed"] is False, benchmark
 
@@ -511,7 +511,7 @@ def test_false_alarms_count_in_both_directions(make: Callable[[str, Rows], dict[
 
 
 def test_sessions_of_one_engine_miss_a_bar_by_any_false_row(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """Two of 100 pairs with a better row miss a bar, even if the row does not count."""
+    """False statuses, a wrong exit code and a missing pair each make the result of separate sessions miss a bar."""
     good = separate_sessions()
     p99 = {"check": "latency.p99", "precision": "fp32", "status": "better", "counts": False}
     rows = [{**row, "rows": [*row["rows"], p99]} if at in {1, 2} else row for at, row in enumerate(good)]
@@ -526,7 +526,7 @@ def test_sessions_of_one_engine_miss_a_bar_by_any_false_row(make: Callable[[str,
 
 
 def test_a_simulated_claim_is_judged_by_its_worst_cell(make: Callable[[str, Rows], dict[str, Any]]) -> None:
-    """One cell that is significantly beyond its bar misses the claim."""
+    """A claim is missed if one cell is significantly beyond its bar or has too few trials."""
     rows = simulated(limits.CLAIMS)
     rows[3].update(hits=40)  # 2 % wrong passes of 1 % allowed
     assert [bar["met"] for bar in make("verdicts-limits", rows)["bars"]].count(False) == 1

@@ -32,7 +32,7 @@ def test_a_sound_variant_computes_the_same(kind: str) -> None:
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_model_is_stable_and_needs_its_state(name: str) -> None:
-    """The state stays finite over a long sequence, and its start affects only the first steps."""
+    """Outputs stay bounded over a long sequence, and the effect of a lost earlier state shrinks to under half."""
     model = MAKERS[name](4)
     x = sequences(1, 6, steps=300)
     (whole,) = free_running(model, [x])
@@ -60,7 +60,7 @@ def test_a_variant_is_not_accused(tmp_path: Path) -> None:
 
 
 NAMED = ("not reset", "exchanged", "wrong output", "last steps", "drift", "leaking")
-"""The kinds that a runner of sequences has most often: each must be found and named whatever is drawn."""
+"""The most common faults of programs that run sequences. Each must be found and named, whatever is drawn."""
 
 
 @pytest.mark.parametrize("kind", NAMED)

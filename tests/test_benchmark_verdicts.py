@@ -22,7 +22,7 @@ def test_bounds_are_the_published_ones() -> None:
 
 @pytest.mark.parametrize(("hits", "met", "outright"), [(10, True, True), (25, True, False), (40, False, False)])
 def test_a_bar_is_missed_if_the_bound_is_beyond_it(hits: int, *, met: bool, outright: bool) -> None:
-    """With a bar of 1 %, 1.25 % of 2,000 may be chance and meets the bar, which the last line states; 2 % misses it."""
+    """With a bar of 1 %, 1.25 % of 2,000 meets it by no more than chance, which the last line states; 2 % misses it."""
     cell = table.cell("what", "noise", hits, 2000, bar=0.01, sense="at most")
     assert (cell.met, cell.outright) == (met, outright)
     assert table.passed([cell]) is met
@@ -67,7 +67,7 @@ def test_sampling_ends_once_the_verdict_is_certain(share: float, expected: Verdi
 
 
 def test_each_peer_applies_its_rule() -> None:
-    """A slowdown of 8 % exceeds the thresholds of 5 % but not asv's factor; no rule reports a speed-up."""
+    """Each peer's rule reports a slowdown of 8 %, except asv's, which requires 10 %; no rule reports a speed-up."""
     random = np.random.default_rng(4)
     base, cand = (
         timings.values(random, "Gaussian", (8, peers.HISTORY), sd=1e-4, statistic=peers.statistics) for _ in range(2)

@@ -106,7 +106,7 @@ def test_skips():
 def test_skip_for_a_missing_part_fails_under_ci(
     repository: Path, tmp_path: Path, workers: list[str], reason: str, ci: str, code: int
 ) -> None:
-    """Under ``HIL_CI=1`` a skip for a missing part fails the run; one for a missing interpreter is only listed."""
+    """Under ``HIL_CI=1`` a test skipped for a missing part fails the run; a missing interpreter is only listed."""
     shutil.copy(repository / "tests" / "conftest.py", tmp_path)
     (tmp_path / "test_skips.py").write_text(SKIPS.format(reason=reason), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *workers]

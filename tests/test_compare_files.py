@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def scaled(path: Path, scale: list[float]) -> Path:
-    """Write a model that multiplies each of the 7 channels of a detector's output by a factor."""
+    """Write a model that multiplies each of the 7 channels of its input, a detector's output, by a factor."""
     text = f"""<ir_version: 9, opset_import: ["": 17]>
     g (float[n, 7, 50] x) => (float[n, 7, 50] y) <float[7, 1] factor = {{{", ".join(map(str, scale))}}}> {{
         y = Mul(x, factor)

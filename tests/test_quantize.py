@@ -81,7 +81,7 @@ def test_every_weighted_node_is_quantized(tmp_path: Path, data: MemoryData, layo
 
 
 def test_calibration_consumes_the_declared_samples(tmp_path: Path, data: MemoryData) -> None:
-    """Count and digest of the consumed samples are those of the first declared ones."""
+    """The record has the number and the digest of the consumed samples, which are the first ``samples`` of the data."""
     made = quantize(convnet(tmp_path / "m.onnx"), tmp_path, data, spec(samples=70))
     assert made.provenance["samples"] == 70
     assert made.provenance["samples_digest"] == samples_digest(data, 70)
@@ -166,7 +166,7 @@ def test_processes_give_the_same_model(tmp_path: Path) -> None:
 def test_the_quantizer_is_silent(
     tmp_path: Path, data: MemoryData, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is printed, logged or warned of, and logging is restored."""
+    """Quantizing prints, logs and warns of nothing, and restores the settings of logging."""
     before = (list(logging.getLogger().handlers), logging.root.manager.disable)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -223,7 +223,7 @@ def test_a_model_with_qdq_nodes_is_used_as_it_is(tmp_path: Path, data: MemoryDat
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_calibration_data_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
-    """Calibration data with a single NaN is refused."""
+    """Calibration data with a single NaN or infinity is refused, and no file is written."""
     bad = images(20)
     bad[7, 0, 0, 0] = value
     with pytest.raises(UserError, match="NaN or infinity"):

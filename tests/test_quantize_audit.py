@@ -40,7 +40,7 @@ def spec(**changes: Any) -> CalibrationSpec:
 @pytest.mark.parametrize("layout", ["onnxruntime", "tensorrt"])
 @pytest.mark.parametrize(("method", "norm"), [("entropy", False), ("minmax", True), ("percentile", False)])
 def test_calibrating_again_gives_the_same_ranges(tmp_path: Path, layout: QdqLayout, method: str, norm: bool) -> None:
-    """The ranges are equal bit for bit and belong to the model's tensors, with batch norms folded or without."""
+    """A second calibration gives the same ranges, bit for bit, all of the model's tensors, also with a batch norm."""
     model, data = convnet(tmp_path / "m.onnx", norm=norm), MemoryData(image=images(100))
     made = read_ranges(quantize(model, tmp_path / "out", data, spec(method=method), layout=layout).path)
     history = snapshots(model, data, spec(method=method), layout)
@@ -50,7 +50,7 @@ def test_calibrating_again_gives_the_same_ranges(tmp_path: Path, layout: QdqLayo
 
 
 def test_half_of_few_samples_is_calibrated_separately(tmp_path: Path) -> None:
-    """Ranges are recorded at half and at all of the samples; the only batch of a fixed size cannot be halved."""
+    """Ranges are recorded at half and at all of the samples; a single batch of fixed size is recorded only once."""
     data = MemoryData(image=images(20))
 
     def counts(path: Path) -> list[int]:
@@ -91,7 +91,7 @@ def test_large_data_is_sampled_evenly(tmp_path: Path) -> None:
 
 
 def test_layers_are_ranked_and_a_proposal_is_measured(tmp_path: Path) -> None:
-    """A layer whose weights INT8 cannot represent is ranked first, and keeping it in float reduces the noise."""
+    """Layers are ranked by their noise, and the noise measured with the noisiest layer in float is lower."""
     model, data = convnet(tmp_path / "m.onnx"), MemoryData(image=images(64))
     result = sensitivity(model, data, MemoryData(image=images(64, seed=1)), spec(), "onnxruntime")
     assert {layer.node for layer in result.layers} == {"conv", "head"}

@@ -127,7 +127,7 @@ def test_an_identification_fits_the_facts(raw: dict[str, Any]) -> None:
     ],
 )
 def test_contradicting_facts_identify_no_module(tree: Tree, changes: dict[str, Any], why: str, tmp_path: Path) -> None:
-    """If two facts disagree, the module is unknown, and the reason names both."""
+    """If facts disagree, are missing or are not in the table, the module is unknown, and the reason names them."""
     board = identify(tree.facts(tmp_path, **changes))
     assert board.module is None
     assert re.search(why, board.why), board.why
@@ -175,7 +175,7 @@ def test_a_third_party_carrier_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("tree", "is_super"), [(ORIN_NX, True), (ORIN_NANO, False), (AGX_ORIN, False)])
 def test_the_super_configuration_is_reported(tree: Tree, is_super: bool, tmp_path: Path) -> None:
-    """The suffix from flashing shows the super configuration. The module is the same, with other power modes."""
+    """The suffix from flashing shows whether a board has the super configuration; without facts, this is unknown."""
     assert identify(tree.facts(tmp_path)).is_super is is_super
     assert identify({}).is_super is None
 

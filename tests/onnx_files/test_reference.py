@@ -155,7 +155,7 @@ def test_another_batch_size_is_refused(tmp_path: Path, model: Path, data: Memory
 
 
 def test_data_without_samples_is_an_error(tmp_path: Path, model: Path) -> None:
-    """A dataset without samples is an error, and nothing is cached."""
+    """A data set without samples raises ``UserError``."""
     with pytest.raises(UserError, match="no samples"):
         open_reference(model, MemoryData(image=images(0)), 3, tmp_path)
 
@@ -180,7 +180,7 @@ def test_an_unsupported_operator_is_named(tmp_path: Path, operator: str, domain:
 
 @pytest.mark.parametrize("content", [b"", b"not onnx at all", None])
 def test_an_unreadable_model_is_the_users_mistake(tmp_path: Path, model: Path, content: bytes | None) -> None:
-    """An empty, text or truncated file raises an error of one line."""
+    """A model file that is empty, text or truncated raises an error of one line with the model's name."""
     model.write_bytes(model.read_bytes()[: model.stat().st_size // 2] if content is None else content)
     with pytest.raises((UserError, EngineBuildError), match="model m") as caught:
         open_reference(model, MemoryData(image=images(2)), 1, tmp_path)
@@ -220,7 +220,7 @@ def against(tmp_path: Path, model: Path, data: MemoryData, arrays: dict[str, np.
 
 
 def test_saved_outputs_are_the_reference(tmp_path: Path, model: Path, data: MemoryData) -> None:
-    """Outputs saved from training replace ONNX Runtime's."""
+    """If outputs are saved with the data, an engine is compared with them and not with ONNX Runtime's outputs."""
     assert against(tmp_path, model, data, SAVED).verdict is Verdict.PASSED
 
 

@@ -139,7 +139,7 @@ def test_a_figure_has_a_description() -> None:
                                  {"edges": [0, 1], "counts": ["a"]}, {"edges": ["nan", 1], "counts": [1]},
                                  {"edges": [0, 1], "counts": [-1]}, {"edges": [0, 1], "counts": [0]}])  # fmt: skip
 def test_an_odd_histogram_does_not_break_the_page(odd: object) -> None:
-    """A malformed histogram in a check's details is not drawn."""
+    """The page of a report with a malformed histogram in a check's details raises no error."""
     html.render(seal(sample.with_row(sample.draft(), "latency.p99", details={"histogram": odd})))
 
 
@@ -348,7 +348,7 @@ def test_rows_that_were_not_run_are_listed_even_if_they_are_not_required() -> No
 
 
 def test_a_selection_is_shown_as_what_it_is() -> None:
-    """The page and the summary of a selection show its rows alone, and that no gate takes them."""
+    """The views of a selection show only its own rows, and state that no gate accepts them."""
     rows = tuple(
         row if row.id == "parity.outputs" else not_run(row_of(row), Cause.DESELECTED, "left out", row.target)
         for row in sample.checks()

@@ -63,7 +63,7 @@ def test_a_path_goes_through_its_points(points: list[tuple[int, int]]) -> None:
 
 
 def test_one_slow_second_is_visible() -> None:
-    """A stall among 20,000 inferences is in the description and visible in the drawing."""
+    """One stall among 20,000 inferences is in the descriptions of the frame rate and of the latency."""
     took = np.full(20_000, 0.0005)
     took[10_000] = 1.2
     drawn = over_time.rate(series(took), TARGET, 40)

@@ -99,7 +99,7 @@ def test_begin_replaces_a_damaged_report(tmp_path: Path, content: bytes) -> None
 
 
 def test_details_may_contain_any_value() -> None:
-    """NumPy values, NaN and invalid Unicode in details are written as JSON, and the report can be read."""
+    """NumPy values, NaN and invalid Unicode in details become JSON values when a report is sealed."""
     odd = {
         "worst": np.float32(0.5),
         "nan": float("nan"),

@@ -32,13 +32,13 @@ def test_few_values_give_scipys_exact_permutation_test(n: int, m: int, *, two_va
 
 
 def test_completely_separated_sides() -> None:
-    """Five values all above five others are 2 of 252 assignments; equal values have p = 1."""
+    """If all values of one side are above those of the other, p is 2 of all assignments; equal values have p = 1."""
     assert permutation_p_value([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]) == 2 / 252
     assert permutation_p_value([3.0] * 5, [3.0] * 5) == 1
 
 
 def test_assignments_of_many_values_are_drawn() -> None:
-    """With more than ten values per side the same assignments are drawn each time; p is never 0 and near scipy's."""
+    """With over ten values per side, each call draws the same assignments; p is never 0, and is near scipy's."""
     assert math.comb(20, 10) <= ALL < math.comb(22, 11)
     random = np.random.default_rng(3)
     one, other = random.normal(0, 1, 30).tolist(), random.normal(0.6, 1, 30).tolist()

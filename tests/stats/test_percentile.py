@@ -79,7 +79,7 @@ def test_bounds_have_the_stated_coverage(q: float, confidence: float, n: int) ->
 
 
 def test_bounds_of_correlated_series_hold() -> None:
-    """The bound of an AR(1) series holds with the effective size, and fails without."""
+    """The bound of an AR(1) series holds if computed with the effective size, and does not if computed with n."""
     random = np.random.default_rng(3)
     missed = {True: 0, False: 0}
     trials, n, rho = 200, 400, 0.9

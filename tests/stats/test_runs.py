@@ -44,7 +44,7 @@ def test_one_session_per_side_is_compared_by_welchs_test(n: int, m: int) -> None
 
 
 def test_five_sessions_per_side_are_compared_by_their_means() -> None:
-    """A session is one value: many runs of a session do not narrow the interval."""
+    """With five sessions or more on each side, the mean of a session is one value, whatever its number of runs."""
     days = [runs(day, 1, 0.02)[0] for day in range(12)]
     base = [[day * value for value in runs(10 + at, 20, 0.001)] for at, day in enumerate(days[:6])]
     cand = [[day * value for value in runs(30 + at, 20, 0.001)] for at, day in enumerate(days[6:])]
@@ -172,7 +172,7 @@ def test_swapped_sides_give_the_reciprocal(base: list[float], cand: list[float])
 
 @pytest.mark.parametrize(("sd", "n"), [(0.05, 400), (0.01, 100)])
 def test_a_visible_change_has_90_percent_power(sd: float, n: int) -> None:
-    """With many runs, so that the spread is known well, a change of the visible size is detected in about 90 %."""
+    """With many runs on each side, a change of the visible size is detected in about 90 % of cases."""
     visible = compare_runs([runs(1, n, sd)], [runs(2, n, sd)]).visible
     assert power_of(n, sd, visible) == pytest.approx(0.9, abs=0.03)
 

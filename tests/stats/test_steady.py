@@ -25,7 +25,7 @@ def test_a_constant_series_is_steady() -> None:
 @pytest.mark.parametrize("at", [3, 10, 25, 38])
 @pytest.mark.parametrize("factor", [0.8, 1.3])
 def test_the_end_of_a_warm_up_is_detected(at: int, factor: float) -> None:
-    """After a step within the first two thirds the series is steady, detected at most five blocks late."""
+    """A series with a step in its first two thirds is steady after the step, found at most five blocks late."""
     levels = noise()
     levels[:at] *= factor
     result = steadiness(levels)

@@ -75,7 +75,7 @@ def test_a_damaged_copy_is_refused(name: str, packages: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", MODELS)
 def test_data_is_the_same_each_time(name: str, packages: Path) -> None:
-    """The data of a model follows from its seed."""
+    """Equal seeds give equal data of a model, other seeds other data."""
     file = packages / MODELS[name].file
     first, second, other = (MODELS[name].data(file, 4, seed) for seed in (1, 1, 2))
     assert all(np.array_equal(first[key], second[key]) for key in first)

@@ -88,7 +88,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_what_was_typed_is_a_selection(shell: Path, typed: list[str], text: str) -> None:
-    """Options that leave out tests make a selection, except with options of the gate; the stock suites do not."""
+    """Arguments that leave out tests make a selection, unless the run is a gate; naming the stock suites makes none."""
     assert selected(shell, typed).text == text
     assert bool(selected(shell, typed)) is bool(text)
 

@@ -44,7 +44,7 @@ def row(request: Request, check_id: str) -> Row:
 
 
 def test_one_unusable_run_leaves_no_values() -> None:
-    """One run that is too short, broken or by another method discards all values.
+    """If one run is too short, broken or measured by another method, there are no run values.
 
     A control does not change the method.
     """
@@ -119,7 +119,7 @@ def test_without_runs_only_the_series_is_timed(make_request: MakesRequests) -> N
 
 
 def test_cold_starts_are_runs(make_request: MakesRequests) -> None:
-    """Each cold start is a run of its own, in a fresh process."""
+    """Each cold start counts as one run, and the row's value is the largest of them."""
     request = quick(make_request(), runs=4)
     with closing(Session.open(request)) as session:
         result = session.judge(row(request, "latency.cold_load")).result

@@ -124,7 +124,7 @@ def test_a_store_that_cannot_be_written(machine: Machine) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may mount the small disk")
 def test_a_full_disk(machine: Machine, serve: MakeServer) -> None:
-    """A full disk is reported as such, and no partial file is left on it."""
+    """A full disk of the store is a lab error that states it, and no partial file is left."""
     machine.store.mkdir(parents=True)
     mounted = f'mount -t tmpfs -o size=64k none {machine.store} && sh -c "$SSH_ORIGINAL_COMMAND"'
     script = f"{mounted}; code=$?; ls -A {machine.store}/agents >{machine.home}/left; exit $code"
@@ -135,7 +135,7 @@ def test_a_full_disk(machine: Machine, serve: MakeServer) -> None:
 
 
 def test_no_interpreter(machine: Machine, tmp_path: Path) -> None:
-    """An interpreter that does not exist is reported, by path and by name."""
+    """An interpreter that does not exist makes the target unreachable, whether given by path or by name."""
     for python, advice in ((str(tmp_path / "none"), "correct python"), ("python3.99", "correct python")):
         with pytest.raises(TargetUnreachable, match=f"{python} does not exist: on target 'board': {advice}"):
             open_target("board", machine.spec(python=python)).start_agent()
@@ -321,7 +321,7 @@ def test_two_agents_on_one_connection(machine: Machine) -> None:
 
 
 def test_a_dead_link_is_noticed(machine: Machine) -> None:
-    """A dead link is noticed after ``silence`` seconds, and closing then takes little time."""
+    """On a dead link, a request raises ``LabError`` after ``silence`` seconds, and closing raises nothing."""
     with Relay(machine.server.port) as relay:
         machine.known_hosts.write_text(machine.server.known_line(f"[127.0.0.1]:{relay.port}"))
         agent = open_target("board", machine.spec(port=relay.port, silence="5 s")).start_agent()
