@@ -73,7 +73,7 @@ def test_each_fault_of_a_runner_is_found_and_named(tmp_path: Path, kind: str) ->
 def test_sequences_that_share_a_state_are_found_without_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With one sequence a call, two sequences in turn show that a runner keeps one state for all."""
+    """Even with one sequence in each call, a program with one state for all sequences fails the isolation check."""
     monkeypatch.setattr(judging, "BATCH", 1)
     (row,) = judging.rows(tmp_path, [planting.draw_fault(12, list(FAULTS).index("shared"))])
     assert row["verdicts"]["sequence.isolation"] == "failed"

@@ -115,7 +115,7 @@ def test_healthy_board_has_no_findings_to_fix() -> None:
 
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_each_generation_is_known(generation: str) -> None:
-    """Boards of each generation are identified by the same facts that a session uses."""
+    """The JetPack release of each generation of boards is known, and so is the module of a Nano and an Orin NX."""
     findings = findings_of(ready(generation), board=None)
     assert of("board", findings).result.startswith({"jp46": "nano-4gb", "jp62": "orin-nx-16gb"}.get(generation, ""))
     assert of("jetpack", findings).state == "ok"
@@ -140,7 +140,7 @@ BAD = [
 
 @pytest.mark.parametrize(("path", "value", "what", "fix"), BAD)
 def test_what_stops_a_session_is_bad_and_has_its_fix(path: str, value: Any, what: str, fix: str) -> None:
-    """A fact that would stop a session makes its finding ``bad``, with a command that fixes it."""
+    """A fact that would stop a session makes its finding ``bad``, with what to do about it."""
     finding = of(what, findings_of(changed(path, value), gpu_clients=("planner",)))
     assert finding.state == "bad"
     assert fix in finding.fix
@@ -270,7 +270,7 @@ def test_the_fix_depends_on_the_interpreter(other: dict[str, Any], what: str, fi
     ],
 )
 def test_the_dla_compiler_by_jetpack(generation: str, fix: str) -> None:
-    """JetPack 7.2 has no package for the DLA compiler, so the command there names other packages."""
+    """If the DLA compiler is missing, the command installs its package; on JetPack 7.2, which has none, TensorRT's."""
     facts = {**ready(generation), "runtimes": {}, "why_not": {"tensorrt": "ImportError: libnvdla_compiler.so: cannot"}}
     assert of("TensorRT", findings_of(facts, board=None)).fix.startswith(fix)
 
@@ -315,7 +315,7 @@ def test_a_holder_is_reported_and_not_an_error() -> None:
 
 
 def test_a_holder_without_a_name_is_unknown() -> None:
-    """A lock whose holder left no name still counts as held."""
+    """If a target is held and the holder recorded no name, the finding ``held`` is ``unknown``."""
     assert of("held", findings_of({**ready(), "holder": {"why": "it recorded no name"}})).state == "unknown"
 
 
@@ -333,7 +333,7 @@ def test_no_facts_are_never_ready() -> None:
 
 
 def test_what_a_session_would_refuse_is_never_ready() -> None:
-    """Doctor reports what the session's own check refuses, even without another finding."""
+    """If only a session's own check would refuse the board, the finding ``confirmed`` is ``bad`` and has the reason."""
     facts = changed("facts.tensorrt.sm", "8.9")
     findings = findings_of(facts)
     assert of("confirmed", findings).state == "bad"
@@ -341,7 +341,7 @@ def test_what_a_session_would_refuse_is_never_ready() -> None:
 
 
 def test_interpreter_finding_splits_message_and_fix() -> None:
-    """Of a message about the interpreter, the part after the target's name is the fix."""
+    """A message about the interpreter is split at the target's name: the part after it is the fix."""
     finding = interpreter_finding(
         "rover", "the interpreter python3 does not exist: on target 'rover': install it (`sudo apt …`)"
     )

@@ -196,7 +196,7 @@ def below(prefix: str) -> list[str]:
 
 
 def test_every_module_has_a_floor() -> None:
-    """Each module has an entry in FLOORS, so the level of a new one is a decision."""
+    """Each module has an entry in FLOORS, so that the level of a new module is decided explicitly."""
     assert not [module for module in sorted(modules()) if home(module) is None]
 
 

@@ -23,7 +23,7 @@ def _plan(root: Path, *edits: tuple[str, str], target: str = "cpu") -> Plan:
 
 
 def test_each_check_is_gathered_and_in_a_suite() -> None:
-    """Catalogue, gathering and the stock suites have the same checks."""
+    """Each check of the catalogue is gathered and has exactly one test in the stock suites."""
     assert set(GATHER) == set(CATALOGUE)
     suites = Path(__file__).parents[1] / "suites"
     text = "".join(path.read_text() for path in sorted(suites.glob("test_*.py")))

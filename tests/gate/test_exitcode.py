@@ -55,7 +55,7 @@ def test_codes_are_known() -> None:
     ],
 )
 def test_each_fact_has_its_code(changes: dict[str, Any], code: int) -> None:
-    """Each fact gives the exit code of the documentation's table."""
+    """Each fact of a run gives its own exit code; of several facts, the one of higher precedence decides."""
     assert exit_code(dataclasses.replace(GOOD, **changes)) == code
 
 

@@ -45,7 +45,7 @@ def test_a_large_fleet_passes() -> None:
 @pytest.mark.parametrize("required", [True, False])
 @pytest.mark.parametrize("verdict", [Verdict.FAILED, Verdict.INCONCLUSIVE])
 def test_a_bad_verdict_fails_required_or_not(verdict: Verdict, *, required: bool) -> None:
-    """A failed check fails the gate, whether or not the policy requires it."""
+    """A failed or inconclusive check fails the gate, whether or not the policy requires it."""
     name = "parity.outputs" if required else "latency.p50"
     report = seal(sample.with_row(sample.draft(), name, verdict=verdict, reason="no"))
     assert (report.decision, report.exit_code) == ("FAILED", 1)
@@ -176,7 +176,7 @@ def test_synthetic_data_never_passes_without_a_warning(evidence: str) -> None:
 
 
 def test_a_rejected_result_fails() -> None:
-    """A result with an unknown id, or a second result for a row, fails the gate."""
+    """A run with a rejected result, such as one of an unknown id, fails the gate."""
     rejected = (Rejected(id="latency.p98", model="digits", precision="fp32", reason="no such row was planned"),)
     assert seal(sample.draft(rejected=rejected)).exit_code == 1
 
@@ -198,7 +198,7 @@ def test_a_rejected_result_fails() -> None:
     ],
 )
 def test_an_error_that_ended_the_run_decides(changes: dict[str, Any], code: int) -> None:
-    """Passed rows do not outweigh an error that ended the run."""
+    """A failed test, an error or an exit status of pytest fails the run with its code, even if all rows passed."""
     report = seal(sample.draft(run=sample.run(**changes)))
     assert (report.decision, report.exit_code) == ("FAILED", code)
     assert report.reasons

@@ -120,7 +120,7 @@ def test_a_change_of_any_part_changes_the_identity(root: Path, file: str, change
 
 
 def test_a_renamed_part_is_a_change(root: Path) -> None:
-    """Added, removed and renamed parts are distinguished, and another function of the same file is another part."""
+    """Changes name each part that was added or is gone; another function of the same file is another part."""
     before = _parts(root)
     toml = root / "hil.toml"
     toml.write_text(

@@ -50,7 +50,7 @@ def test_operators_of_a_quantizer() -> None:
 
 
 def test_one_message_for_an_operator_that_is_lacking(tmp_path: Path) -> None:
-    """A missing operator gives one message, found before or by a run: operator, domain and advice."""
+    """A missing operator gives the same message, with operator, domain and advice, before a run and by a run."""
     path = tmp_path / "m.onnx"
     path.write_bytes(parser.parse_model(HEAD + PLAIN).SerializeToString())
     with pytest.raises(EngineBuildError) as before:
@@ -66,7 +66,7 @@ def test_one_message_for_an_operator_that_is_lacking(tmp_path: Path) -> None:
 
 
 def test_an_operator_that_is_too_new_is_none_of_them(tmp_path: Path) -> None:
-    """An unknown operator of ONNX's own domain keeps its own advice."""
+    """An unknown operator of ONNX's own domain is named with its node and opset, without a domain."""
     path = tmp_path / "m.onnx"
     path.write_bytes(parser.parse_model(HEAD + PLAIN.replace("trt.Decode", "Decode")).SerializeToString())
     error = ort_error(RuntimeError("No Op registered for Decode with domain_version of 17"), path, "to load")

@@ -69,7 +69,7 @@ def test_dropout_of_an_inference_draws_nothing(dropout: str) -> None:
 
 
 def test_files_are_not_compared_over_random_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """``hil parity`` blames neither file, also where a seed makes the first run of both equal."""
+    """``hil parity`` refuses to compare random outputs, even if a seed makes the first runs of both files equal."""
     onnx.save(parser.parse_model(SEEDED), tmp_path / "m.onnx")
     np.savez(tmp_path / "data.npz", x=np.ones((8, 4), np.float32))
     file = str(tmp_path / "m.onnx")

@@ -38,7 +38,7 @@ HOOKS = {
     "exit in configure": "def pytest_configure(): pytest.exit('done', returncode=0)",
     "no session": "@pytest.hookimpl(tryfirst=True)\ndef pytest_cmdline_main(): return 0",
 }
-"""Ways to set exit code 0 without ``SystemExit``, each in a run whose tests are dropped, so that it fails."""
+"""Ways to set exit code 0 without ``SystemExit``. Each is tried in a run that fails because its tests are dropped."""
 RETRY = """
 from _pytest import runner
 
@@ -87,7 +87,7 @@ def test_a_gate_on_a_listing_is_refused(project: Project) -> None:
 
 
 def test_an_attempt_that_a_retry_hides_counts(project: Project) -> None:
-    """Of several attempts in one test protocol, the worst result counts."""
+    """If a plugin repeats a test and reports only the last attempt, the worst result still counts."""
     project.add_own_check()
     (project.root / "conftest.py").write_text(RETRY)
     (project.root / "test_own.py").write_text(

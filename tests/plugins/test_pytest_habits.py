@@ -49,7 +49,7 @@ def test_a_target_under_xdist_runs_the_stock_suites(project: Project) -> None:
 
 
 def test_collection_lists_the_cases_of_the_config(project: Project) -> None:
-    """Test ids name model and precision; tests without a case are dropped, even if pytest forbids empty parameters."""
+    """Test ids have model and precision; a test without a case is dropped, even if pytest would fail such a test."""
     ran = project.run(*SUITES, "-o", "empty_parameter_set_mark=fail_at_collect", "--collect-only", "-q")
     assert ran.code == 0, ran.out
     assert "test_parity.py::test_outputs[toy-fp32]" in ran.out

@@ -84,13 +84,13 @@ def test_a_model_without_calibration_labels_is_audited(audit: dict[str, dict[str
 
 
 def test_the_audit_respects_a_fixed_batch(audit: dict[str, dict[str, CheckResult]]) -> None:
-    """Every check that runs the model feeds its fixed batch."""
+    """The checks that run the model pass for a model with a fixed batch."""
     for check in ("int8.calibration_set", "int8.ranges", "int8.repeatable", "int8.disjoint"):
         assert audit["fixed"][check].verdict is Verdict.PASSED, audit["fixed"][check].reason
 
 
 def test_ranges_that_came_with_the_model_are_audited(audit: dict[str, dict[str, CheckResult]]) -> None:
-    """For a model with its own ranges, a second calibration and the settling of ranges are not judged."""
+    """For a model with its own ranges, ``int8.repeatable`` is unsupported and ``int8.calibration_set`` is warned."""
     results = audit["quantized"]
     assert results["int8.ranges"].verdict is Verdict.PASSED, results["int8.ranges"].reason
     assert results["int8.ranges"].measurement is not None

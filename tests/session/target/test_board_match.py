@@ -167,7 +167,7 @@ def jetson(tree: Tree, root: Path, gpu: str | None = "Orin", sm: str | None = "8
 
 @pytest.mark.parametrize("jetpack", GENERATIONS)
 def test_a_jetson_is_confirmed_by_its_module(jetpack: str, tmp_path: Path) -> None:
-    """Part number and memory confirm the module on any runtime; without a GPU in use no work counts for it."""
+    """Part number and memory confirm the module without TensorRT, but then no work counts as that of its GPU."""
     tree, name = GENERATIONS[jetpack]
     board = confirm("orin", TargetSpec(board=name), jetson(tree, tmp_path))
     assert board == Board(name, None, None, name)

@@ -92,7 +92,7 @@ def test_a_jump_host_behind_a_proxy_command(machine: Machine, serve: MakeServer)
 
 
 def test_ssh_as_the_proxy_command(machine: Machine, serve: MakeServer) -> None:
-    """``ssh -W`` through another machine works."""
+    """``ssh -W`` through another machine may be the ProxyCommand; if it fails, the message has its reason."""
     gate = serve()
     known = f"-o UserKnownHostsFile={machine.known_hosts} -i {machine.identity}"
     configure(machine, f"ssh -F none {known} -p {gate.port} -W %h:%p {USER}@127.0.0.1")
@@ -151,7 +151,7 @@ def test_a_shell_that_does_not_exist(machine: Machine, monkeypatch: pytest.Monke
 
 
 def test_a_proxy_command_that_says_nothing(machine: Machine) -> None:
-    """A silent command is ended after the time limit."""
+    """A ProxyCommand that prints nothing is ended after the time limit, and the message states it."""
     configure(machine, f"sh -c 'exec sleep 600' {machine.home}/relay.py")
     assert "no SSH greeting" in refused(spec(machine, connect_timeout="500 ms"), ssh_errors.NotSsh)
     assert becomes_true(5, lambda: not processes(machine))
@@ -167,7 +167,7 @@ def test_a_name_of_hil_toml_is_no_command(machine: Machine) -> None:
 
 
 def test_a_certificate_logs_in(machine: Machine, serve: MakeServer, tmp_path: Path) -> None:
-    """A certificate, named by CertificateFile or next to its key, logs in where the key alone is not known."""
+    """A certificate next to its key or named by CertificateFile is used to log in; an unreadable one does no harm."""
     authority = make_key(tmp_path / "authority")
     key = make_key(machine.home / ".ssh" / "signed")
     call("ssh-keygen", "-q", "-s", str(authority), "-I", "test", "-n", USER, f"{key}.pub")
@@ -194,7 +194,7 @@ def test_algorithms_of_the_config_are_kept(machine: Machine) -> None:
 
 
 def test_the_agent_of_the_config(machine: Machine, tmp_path: Path) -> None:
-    """The SSH agent of IdentityAgent is asked for keys."""
+    """The SSH agent that IdentityAgent names is used; if it does not exist, the message states this."""
     (machine.home / ".ssh" / "config").write_text(f"Host *\n IdentityAgent {tmp_path}/none\n IdentityFile /none\n")
     assert "the SSH agent cannot be used" in refused(machine.spec(), ssh_errors.RefusedKey)
 

@@ -282,7 +282,7 @@ def refused_plainly(spec: TargetSpec) -> str:
 
 
 def test_a_server_that_requires_a_password(machine: Machine, serve: MakeServer) -> None:
-    """No password is ever sent: the message states that pytest-hil logs in by key."""
+    """A server that accepts only passwords is refused, and the message states that it accepts nothing else."""
     machine.server = serve("PubkeyAuthentication no", "PasswordAuthentication yes")
     machine.known_hosts.write_text(machine.server.known_line())
     assert "the server accepts only password" in refused(machine.spec(), ssh_errors.RefusedKey)
@@ -329,7 +329,7 @@ def test_a_black_hole(machine: Machine) -> None:
     ],
 )
 def test_other_servers(machine: Machine, words: bytes, close: bool, kind: type[LabError], message: str) -> None:
-    """A server that does not speak SSH is reported in one message within the time limit."""
+    """A server that does not speak SSH, or stops in its greeting, gives one message within the time limit."""
     with Speaker(words, close=close) as speaker:
         began = time.monotonic()
         assert message in refused(machine.spec(port=speaker.port, connect_timeout="500 ms"), kind)
@@ -387,7 +387,7 @@ def test_a_closed_port_behind_a_jump_host(machine: Machine) -> None:
 
 
 def test_too_many_keys_in_the_agent_do_not_hide_the_right_one(machine: Machine, tmp_path: Path) -> None:
-    """Servers allow few attempts, so the configured key is tried before all others."""
+    """``identity`` is tried before the keys of the user's config, because servers allow only a few attempts."""
     keys = [make_key(tmp_path / f"key{number}") for number in range(8)]
     text = "".join(f" IdentityFile {key}\n" for key in keys)
     (machine.home / ".ssh" / "config").write_text(f"Host 127.0.0.1\n{text}")
