@@ -102,7 +102,7 @@ def wheel(folder: Path) -> Path:
 
 @pytest.mark.long
 def test_the_steps_run_as_far_as_they_go_here(repository: Path, tmp_path: Path) -> None:
-    """Each step of both pipelines runs in a project, as far as it needs no robot."""
+    """Each step of both pipelines succeeds in a project, except those for a robot, which fail with one message."""
     for folder in ("project", "home", "temp"):
         (tmp_path / folder).mkdir()
     project = Project.make(tmp_path / "project")

@@ -47,7 +47,7 @@ def test_the_data_can_be_generated_again(folder: Path) -> None:
 
 
 def test_boxes_are_around_the_ink() -> None:
-    """A scene has one to four digits; each box has ink at its edges, and no ink is outside the boxes."""
+    """A scene has one to four digits; each box touches ink at all its edges, and no ink is outside the boxes."""
     made = scenes("calibration", 30)
     for image, rows in zip(made["image"][:, 0], made["labels"], strict=True):
         boxes = rows[rows[:, 4] >= 0]

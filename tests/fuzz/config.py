@@ -1,6 +1,6 @@
 """Feeds mutated configs to the reader: ``python -m tests.fuzz.config [--configs 10000] [--seed 0]``.
 
-Each must be loaded or refused with ``UserError`` within two seconds; anything else ends the run with the config's text.
+Each must be loaded or refused with ``UserError`` within two seconds. Anything else ends the run and prints the config.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def flip(rng: random.Random, lines: Lines) -> Lines:
 
 
 def delete(rng: random.Random, lines: Lines) -> Lines:
-    """Delete a key or a header."""
+    """Delete one line."""
     at = rng.randrange(len(lines))
     return lines[:at] + lines[at + 1 :]
 

@@ -1,6 +1,6 @@
 """Feeds mutated frames to the reader: ``python -m tests.fuzz.wire [--frames 100000] [--seed 0]``.
 
-Each must be read or refused with ``WireError`` within a second; anything else ends the run with the frame's bytes.
+Each must be read or refused with ``WireError`` within a second. Anything else ends the run and prints the frame.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ def test_a_rejected_result_fails() -> None:
     ],
 )
 def test_an_error_that_ended_the_run_decides(changes: dict[str, Any], code: int) -> None:
-    """A failed test, an error or an exit status of pytest fails the run with its code, even if all rows passed."""
+    """A failed test, an error or a failing exit status of pytest fails the run, even if all rows passed."""
     report = seal(sample.draft(run=sample.run(**changes)))
     assert (report.decision, report.exit_code) == ("FAILED", code)
     assert report.reasons

@@ -51,7 +51,7 @@ def test_a_node_with_a_wildcards_parameters() -> None:
 
 
 def test_only_a_wildcard() -> None:
-    """A file with only a wildcard applies to any node that is started with it."""
+    """If a file has only parameters of a wildcard, they are those of a node called ``/**``."""
     wild = node("/**:\n  ros__parameters: {input_binding_names: x, inference_fps: 10}\n")
     assert wild.name == "/**"
     assert wild.input_binding_names == ("x",)

@@ -97,7 +97,7 @@ def test_other_content_is_refused(content: Any, tmp_path: Path) -> None:
 
 
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:
-    """A path without a file is the user's mistake."""
+    """A path without a file raises ``UserError``."""
     with pytest.raises(UserError, match="cannot be read"):
         read(tmp_path / "absent.json")
 

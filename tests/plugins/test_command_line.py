@@ -52,7 +52,7 @@ def test_hil_is_named(tmp_path: Path, arguments: list[str], named: bool) -> None
 
 @pytest.mark.parametrize("option", ["--target", *WITH_VALUE])
 def test_a_value_that_pytest_takes_for_a_path(tmp_path: Path, option: str) -> None:
-    """A hil option's value after a space is misread by pytest if it is an existing path."""
+    """An option's value after a space that is an existing path is detected: pytest would collect it as tests."""
     (tmp_path / "here").mkdir()
     for value in ("here", str(tmp_path), "here::x"):
         assert misread(parsed(["-q", option, value]), tmp_path) == (option, value)
@@ -134,7 +134,7 @@ def test_a_target_of_somebody_elses(project: Project) -> None:
 
 
 def test_a_target_of_ours_beside_a_required_option() -> None:
-    """``--target`` is taken only if another plugin defines it; a plugin with another required option does not."""
+    """``--target`` counts as taken only if another plugin defines it, whatever other options a plugin requires."""
     parser = pytest.Parser(_ispytest=True)
     parser.addoption("--needed", required=True)
     assert not plugin.is_taken(parser, "--target")

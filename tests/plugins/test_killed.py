@@ -108,7 +108,7 @@ def test_the_run_continues_after_a_killed_worker(project: Project, started: subp
 
 
 def test_yesterdays_green_report_does_not_outlive_a_broken_config(project: Project) -> None:
-    """A mistake in ``hil.toml`` ends the run with exit code 4, and the passed report of the run before is gone."""
+    """A mistake in ``hil.toml`` ends the run with exit code 4, and no passed report of an earlier run remains."""
     project.write_passed_report()
     project.edit('memory = "4 GiB"', 'fps = "quick"')
     ran = project.run(*SUITES)

@@ -168,7 +168,7 @@ def test_values_that_cannot_be_drawn_give_no_line() -> None:
 @example(10**400, 10**400)
 @example([[10**400, 1]], [{"bounds": [{"use": 10**400, "value": 10**400, "limit": math.inf, "met": True}]}])
 def test_malformed_details_do_not_break_the_page(first: object, second: object) -> None:
-    """Malformed details of a check are not drawn and do not raise."""
+    """Malformed details of a check raise no error when the page is made."""
     details = {"resident": first, "outputs": second, "slowest_nodes": [second, {"name": first, "share": second}]}
     report = sample.draft(tuple(sample.checks(("arm",), ("fp32",))))
     for row in ("memory.peak", "parity.outputs", "latency.p99"):

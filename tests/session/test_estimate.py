@@ -68,7 +68,7 @@ def test_nothing_to_run_takes_no_time(config: Config) -> None:
 
 @given(st.floats(1e-5, 5), st.integers(1, 30))
 def test_a_slower_model_and_more_runs_take_longer(one: float, runs: int) -> None:
-    """The estimate of a soak grows with the time of an inference, and is proportional to a configured number."""
+    """The estimate of a soak grows with the time of an inference and with a configured number of inferences."""
     spec = MeasureSpec()
     assert soak_seconds(spec, one) <= soak_seconds(spec, 2 * one)
     assert 100 * one <= soak_seconds(spec, one) <= max(20.0, 100 * one) + 1e-9

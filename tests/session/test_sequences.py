@@ -248,7 +248,7 @@ def test_the_task_is_scored_over_whole_sequences(judge: Judge, model: str, verdi
 
 
 def test_drawn_sequences_find_what_data_may_not_show(judge: Judge) -> None:
-    """With drawn sequences, a sound model passes both properties; one that mixes sequences fails the stability."""
+    """With drawn sequences, a sound model passes both properties; one that mixes them fails ``property.stable``."""
     for check in ("property.parity", "property.stable"):
         result = judge.session.judge(Row(id=check, model="batched", precision="fp32", required=True)).result
         assert result.verdict is Verdict.PASSED, result.reason

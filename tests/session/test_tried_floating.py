@@ -33,7 +33,7 @@ method = "minmax"
 
 
 def write(path: Path) -> None:
-    """Write two products; the first reads values of which one is 10,000 times as large as the others."""
+    """Write a model of two products. Of the values that the first reads, one is 10,000 times as large as the others."""
     model = parser.parse_model("""<ir_version: 9, opset_import: ["": 17]>
     g (float[batch, 16] x) => (float[batch, 8] y) {
         wide = MatMul(x, factors)
@@ -86,7 +86,7 @@ def test_the_layer_that_reads_the_values_is_tried_too(diagnosis: dict[str, Any])
 
 
 def test_a_trial_is_judged_by_the_task_too(diagnosis: dict[str, Any]) -> None:
-    """With labels, the trial has the loss of score of both engines over the same samples."""
+    """With labels, a trial's record has the loss of score of both engines over the same samples."""
     score = diagnosis["kept_in_float"]["score"]
     assert score["samples"] == 200
     assert score["before"] > 0.05
@@ -95,7 +95,7 @@ def test_a_trial_is_judged_by_the_task_too(diagnosis: dict[str, Any]) -> None:
 
 
 def test_what_counts_as_help() -> None:
-    """A trial helps if it halves the error, or a loss beyond its tolerance."""
+    """A trial counts as help if it halves the error, or halves a loss of score that exceeds its tolerance."""
     tried = {"before": 0.4, "after": 0.3}
     assert not helped(tried)
     assert helped({**tried, "after": 0.2})

@@ -60,7 +60,7 @@ def test_steps_are_spread_over_all_sequences_and_reach_their_ends(lengths: list[
 
 
 def test_single_steps_of_many_sequences_are_not_all_as_late() -> None:
-    """If there are fewer steps than sequences, the chosen ones are early, late and between."""
+    """If fewer steps than sequences are requested, the chosen steps are early, late and in between."""
     chosen = spread([100] * 40, 20)
     assert [len(steps) for steps in chosen] == [0, 1] * 20
     places = np.concatenate(chosen)

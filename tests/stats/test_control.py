@@ -51,7 +51,7 @@ def test_a_few_windows_have_no_interval() -> None:
 
 @pytest.mark.parametrize("n", [9, 16, 40])
 def test_the_interval_holds(n: int) -> None:
-    """The interval of the median excludes the true one in about 5 % of sessions."""
+    """The interval of the median excludes the true median in about 5 % of sessions."""
     missed = 0
     for seed in range(SEEDS):
         found = summary([control(noisy(n, seed=seed), each=1)])

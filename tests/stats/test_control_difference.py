@@ -60,7 +60,7 @@ def test_what_cannot_be_compared_is_no_difference_of_zero(base: list[Any], cand:
 
 @pytest.mark.parametrize(("factor", "differs"), [(1.43, True), (0.57, True), (1.08, True), (1.04, False), (1.0, False)])
 def test_a_machine_of_another_speed_differs(factor: float, differs: bool) -> None:
-    """A host at another speed differs, in either direction and with one session or several on a side."""
+    """A machine of another speed is found, whether faster or slower, with one session or several on each side."""
     for sessions in (1, 3):
         found = control_difference([control()] * sessions, [control(1e-3 * factor)] * sessions)
         assert found is not None
@@ -100,7 +100,7 @@ def test_a_control_that_changes_within_a_session_drifts(late: float) -> None:
 
 
 def test_few_equal_machines_differ_or_drift() -> None:
-    """Of 1,000 pairs on one machine whose sessions differ by 1 %, at most 2 % differ or drift by the tolerance."""
+    """On a machine whose sessions vary by 1 %, at most 2 % of 1,000 pairs are reported as differing or drifting."""
     random = np.random.default_rng(4)
     wrong = 0
     for seed in range(1000):

@@ -33,13 +33,13 @@ def test_the_kind_is_found(kind: str) -> None:
 
 
 def test_reduced_curves_give_the_same_rate() -> None:
-    """A curve of fewer points than steps has its rate per step, not per point."""
+    """If a curve has fewer points than its sequence has steps, its rate is still per step, not per point."""
     errors = [np.exp(0.02 * STEPS)[4::10] for _ in range(3)]
     assert growth(errors, 0.95, lengths=[600] * 3).rate == pytest.approx(0.02, rel=0.02)
 
 
 def test_when_an_error_reaches_a_limit() -> None:
-    """A bounded error never reaches its limit; a linear or exponential one reaches it after the steps that follow."""
+    """A bounded error never reaches a larger limit; for linear and exponential errors, the steps are computed."""
     assert growth([KINDS["bounded"]()] * 3, 0.95).steps_until(5.0, 1.0, 600) == math.inf
     assert growth([KINDS["linear"]()] * 3, 0.95).steps_until(5.0, 1.0, 600) == pytest.approx(3000, rel=0.05)
     grown = growth([KINDS["exponential"]()] * 3, 0.95).steps_until(math.e, 1.0, 600)

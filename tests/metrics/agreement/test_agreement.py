@@ -120,12 +120,12 @@ def test_few_samples_pass_where_the_weaker_claim_is_accepted() -> None:
     ],
 )
 def test_broken_scores_fail(engine: np.ndarray[Any, Any]) -> None:
-    """A classifier whose scores are compressed, dead or constant fails, even if the best class is the same."""
+    """A classifier with compressed, dead or constant scores, or those of another sample, fails."""
     assert judged({"y": scores()}, {"y": engine}, y=CLASSES).verdict is Verdict.FAILED
 
 
 def spread(share: float) -> np.ndarray[Any, Any]:
-    """Return scores of one class from 0.3 to 0.95, of whose spread about 0.625 ``share`` is left."""
+    """Return scores whose best class has 0.3 to 0.95, with its distance from 0.625 multiplied by ``share``."""
     top = np.linspace(0.3, 0.95, N)
     best = np.random.default_rng(0).integers(0, 4, N)
     return (np.eye(4)[best] * (0.625 + share * (top - 0.625))[:, None]).astype(np.float32)
@@ -250,7 +250,7 @@ def centers() -> np.ndarray[Any, Any]:
 
 
 def test_columns_that_are_no_scores_are_refused() -> None:
-    """Keypoints in pixels behind the scores are no classes: a layout that reads them as scores gives one message."""
+    """If a layout reads keypoints in pixels as scores, a ``UserError`` has the largest of these values."""
     kind = {**BOXES, "layout": "channels-first", "boxes": "centers"}
     table = np.concatenate([centers(), np.full((N, 3, 5), 217.0, np.float32)], axis=1)
     with pytest.raises(UserError, match="the scores that the layout reads reach 217"):
@@ -259,7 +259,7 @@ def test_columns_that_are_no_scores_are_refused() -> None:
 
 
 def test_centers_that_are_read_as_corners_are_refused() -> None:
-    """Boxes without an area are not the same as themselves: the message names the key, and blames no engine."""
+    """If boxes of the reference have no area, a ``UserError`` names the key to correct, and no engine is judged."""
     with pytest.raises(UserError, match="boxes of the reference have no area: outputs y: correct 'layout'"):
         judged({"y": centers()}, {"y": centers()}, y={**BOXES, "layout": "channels-first"})
 

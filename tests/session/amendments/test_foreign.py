@@ -39,7 +39,7 @@ def with_engine(request: Request) -> Request:
 
 
 def gathered(verdict: Verdict) -> Gathered:
-    """Return the result of a check with this verdict."""
+    """Return what gathering gives for a check with this verdict."""
     return Gathered(judged(verdict, "2 declared samples were consumed"), {"version": 1})
 
 
@@ -111,7 +111,7 @@ def test_options_without_effect_on_the_cpu_are_reported_once(make_request: Makes
 def test_int8_of_a_foreign_engine_needs_no_calibration_table(
     make_request: MakesRequests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a calibration table, ``int8.calibration`` of a foreign engine warns, and other INT8 rows are not run."""
+    """Without a calibration table, a foreign engine's ``int8.calibration`` warns; its other INT8 rows are not run."""
     request = edited(with_engine(make_request()), 'precisions = ["fp32"]', 'precisions = ["int8"]')
     preflight(request.config, "cpu")
     with closing(Session.open(request)) as session:
@@ -131,7 +131,7 @@ def test_int8_of_a_foreign_engine_needs_no_calibration_table(
 
 
 def test_a_foreign_engine_that_was_never_loaded_has_no_processor() -> None:
-    """A foreign engine that was never loaded has the processor of its target only in the engine's record."""
+    """The GPU in a foreign engine's record, which is that of the target, does not count as the GPU that ran it."""
     facts = {"gpu": "NVIDIA H200", "sm": "9.0", "options": {}}
     assert _built_on(facts) is not None
     assert _built_on({**facts, "foreign": True}) is None

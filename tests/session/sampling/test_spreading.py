@@ -53,7 +53,7 @@ def test_the_runs_of_all_engines_are_spread(now: list[float]) -> None:
 
 
 def test_a_short_time_makes_no_run_wait(now: list[float]) -> None:
-    """If the runs take longer than ``--hil-over``, they follow each other at once, and a message states this."""
+    """If the runs take longer than ``--hil-over``, no run waits, and a message states this."""
     runs, messages = runs_of(20, 4, 5, now)
     assert [run[2] for run in runs] == [0, 5, 10, 15, 20, 25]
     assert messages == ["digits: 4 runs take longer than --hil-over, 20 s: they follow each other without waiting"]
