@@ -162,7 +162,7 @@ JUDGED = ("sequence.free_running", "parity.task", "int8.ranges")
 def test_the_engines_pass_what_they_are_judged_by(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In FP32 and INT8, the engines pass with the example's own config, over whole sequences; timing is left out."""
+    """With the example's own config, the FP32 and INT8 engines pass the checks of ``JUDGED`` over 80 steps."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("hil.toml", "model.onnx", "calibration.npz"):
         shutil.copy(folder / name, tmp_path / name)

@@ -168,7 +168,7 @@ def test_impossible_workspace(board: Board, record_fault: RecordFault) -> None:
 
 
 def test_model_too_large_for_its_memory_limit(board: Board, record_fault: RecordFault) -> None:
-    """An engine whose process needs more than the limit, GPU included, fails with both figures."""
+    """An engine whose process needs more memory than the limit, that of the GPU included, fails with the limit."""
     session = board.session('[models.tight]\npath = "net.onnx"\ndata = "validation.npz"\nlimits.memory = "16 MiB"\n')
     result = board.ask(session, "memory.peak", "tight")
     assert result.verdict is Verdict.FAILED

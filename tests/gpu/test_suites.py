@@ -127,7 +127,7 @@ def test_the_audit_reads_the_ranges_of_either_route(board: Board, route: str) ->
 
 @pytest.mark.parametrize("fault", ["renamed", "of another version", "cut short", "a scale of zero"])
 def test_a_fault_in_a_real_cache_is_named(board: Board, fault: str) -> None:
-    """If a cache that TensorRT wrote is altered, the check of the cache fails and names the fault."""
+    """If the facts read from a cache of TensorRT's have a fault, ``int8.cache`` fails and names the fault."""
     session = board.session(INT8)
     engine = session.engines.provisioned("implicit", "int8")
     rows = expand(session.config, "gpu").rows
@@ -232,7 +232,7 @@ def test_dynamic_shapes_run_within_their_profile(board: Board, gpu_agent: AgentC
 
 
 def test_output_whose_shape_depends_on_the_data(board: Board, gpu_agent: AgentClient) -> None:
-    """NonZero returns as many positions as there are, a different number in each run of the same worker."""
+    """An output whose size depends on the data has the right size and values in each run of the same worker."""
     path = board.root / "nonzero.onnx"
     nodes = [
         helper.make_node("NonZero", ["x"], ["places"], name="nonzero"),

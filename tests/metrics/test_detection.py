@@ -29,7 +29,7 @@ def corners(outputs: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 
 def _scenes(seed: int, images: int = 6, boxes: int = 4, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Return detections [images, 8, 6] of labels [images, boxes, 5]: some twice, some of a wrong class."""
+    """Return detections [images, 2 * ``boxes``, 6], some of a wrong class, and labels [images, ``boxes``, 5]."""
     random = np.random.default_rng(seed)
     low = random.integers(0, 40, (images, boxes, 2))
     truth = np.concatenate([low, low + random.integers(4, 30, low.shape)], axis=2).astype(float)

@@ -43,7 +43,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 @needs_parser
 def test_a_shape_that_needs_a_gpu_is_no_refusal(tmp_path: Path) -> None:
-    """If the parser needs a GPU to compute a size, there is no answer about the file."""
+    """If the parser needs a GPU to compute a size, this is not a refusal; without a GPU, the trouble states it."""
     text = """
         <ir_version: 9, opset_import: ["": 17]>
         sized (float[n, 3, 8, 8] x, float[2] size) => (float[n, 3, h, w] y) <float[2] head = {1, 3}> {

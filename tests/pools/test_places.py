@@ -137,7 +137,7 @@ def test_a_killed_run_leaves_no_place_held(lab: Lab, how: signal.Signals) -> Non
 
 
 def test_what_a_power_cut_left_is_named_and_freed(lab: Lab) -> None:
-    """A dead run's place is shown with the command that frees it; a live run's place cannot be freed."""
+    """``release`` refuses a live run's place with labgrid's command; only places of this host's dead runs are stale."""
     pool = opened(lab, 1, "alive")
     board = pool.take("gw0")
     assert board is not None

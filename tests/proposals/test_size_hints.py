@@ -43,7 +43,7 @@ def test_the_sizes_that_a_file_names(
 
 
 def test_a_classifier_of_text_looks_at_lines() -> None:
-    """A classifier with the name of a text recognizer is tried with a line of text first."""
+    """A classifier whose name is that of a text recognizer is tried with the size of a line of text first."""
     assert hinted_sizes(with_metadata(), "ch_ppocr_mobile_v2.0_cls", "classifier")[0] == (48, 192)
 
 

@@ -25,7 +25,7 @@ def first(*inputs: TensorSpec, outputs: tuple[TensorSpec, ...] = ()) -> dict[str
 
 
 def test_the_first_sizes_are_those_of_the_family() -> None:
-    """Images are tried with the sizes of classifiers or detectors, text lines with their height, texts with 128."""
+    """Images are first tried with a classifier's or detector's size, lines of text with height 48, texts with 128."""
     image = spec("images", "float32", "batch", 3, "h", "w")
     classes, boxes = (spec("y", "float32", "batch", 10),), (spec("y", "float32", "batch", 84, "cells"),)
     assert first(image, outputs=classes) == {"h": 224, "w": 224}

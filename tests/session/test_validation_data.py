@@ -106,7 +106,7 @@ def test_a_separated_dimension_has_sizes_for_tensorrt(tmp_path: Path) -> None:
 
 
 def test_samples_of_a_folder_separate_names_too(tmp_path: Path) -> None:
-    """Sizes that differ within the files of a folder separate names too."""
+    """Names are also separated if the sizes differ in samples that are read from the files of a folder."""
     project(tmp_path, APART)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "1.bin").write_bytes(b"1")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK, PADDING = 1024, 256
-"""Bytes from the beginning and from the end of a file, and the value that stands for a missing byte."""
+"""The number of bytes that are read at each end of a file, and the value that stands for a missing byte."""
 
 NAMES = [
     "speed",
@@ -44,7 +44,7 @@ Words = list[str]
 
 
 def looked_at(content: bytes) -> NDArray[np.int32]:
-    """Return the beginning and the end of ``content`` as int32 [2048]: without white space at either end, padded."""
+    """Return the first and last ``BLOCK`` bytes of ``content``, without outer white space, padded to int32 [2048]."""
     first, last = content.lstrip()[:BLOCK], content.rstrip()[-BLOCK:]
     row = np.full(2 * BLOCK, PADDING, np.int32)
     row[: len(first)] = list(first)

@@ -183,7 +183,7 @@ def test_rare_answers_are_not_hidden_by_empty_images() -> None:
 
 
 def test_one_class_alone_is_an_answer_or_none() -> None:
-    """A single class is compared with the threshold; an engine whose score is always 0 fails."""
+    """For a single class, the answer is whether its score reaches the threshold; an engine that scores 0 fails."""
     reference = scores(2)[:, :1]
     assert judged({"y": reference}, {"y": reference * 0}, y=CLASSES).verdict is Verdict.FAILED
     assert judged({"y": reference}, {"y": reference}, y=CLASSES).verdict is Verdict.PASSED
@@ -213,7 +213,7 @@ def test_broken_boxes_fail(change: str) -> None:
 
 
 def test_boxes_in_another_order_pass() -> None:
-    """The order of boxes and boxes under the threshold do not matter."""
+    """Neither the order of boxes nor boxes with scores under the threshold change the verdict."""
     engine = boxes()[:, ::-1].copy()
     engine[:, 0, 4] = 0.2
     assert judged({"y": boxes()}, {"y": engine}, y=BOXES).verdict is Verdict.PASSED

@@ -112,7 +112,7 @@ def test_what_chance_explains_is_not_lost(kind: str, reference: Array, engine: A
 
 
 def test_copies_of_one_sample_do_not_prove_a_loss() -> None:
-    """If only a tenth of the samples is distinct, the loss of a whole class is inconclusive: it may be one sample."""
+    """If a tenth of the samples is distinct, the loss of a class is inconclusive: it may be copies of one sample."""
     spec = ModelSpec.model_validate({"path": "m", "data": "d", "outputs": {"y": {"kind": "classification"}}})
     comparison = Comparison("int8", samples=N, answers=open_answers(spec), distinct=N // 10)
     comparison.update([("y", classes())], [("y", classes(RARE))])

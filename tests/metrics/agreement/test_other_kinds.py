@@ -123,7 +123,7 @@ def test_trivial_answers_show_nothing(kind: str, reference: Array, what: str) ->
 
 
 def test_a_component_that_never_varies_must_not_change() -> None:
-    """A changed constant beside varying components fails."""
+    """An engine that changes a component that is constant in the reference fails."""
     reference = np.concatenate([vectors(4), np.ones((N, 1), np.float32)], axis=1)
     engine = reference * np.array([1, 1, 1, 1, 1.1], np.float32)
     assert judged({"y": reference}, {"y": engine}, y={"kind": "regression"}).verdict is Verdict.FAILED

@@ -117,7 +117,7 @@ def test_a_worker_gets_the_selection_of_its_controller() -> None:
 
 
 def test_what_a_folder_must_contain(shell: Path) -> None:
-    """``has`` is true for a test in a folder that was selected as a whole, and false for any other."""
+    """``has`` is true for a test in a folder that the user selected without other restrictions, and else false."""
     whole = selected(shell, ["tests"])
     assert whole.has("tests/test_own.py::test_grasp[x]")
     assert whole.has("tests/below/test_lost.py::test_x")

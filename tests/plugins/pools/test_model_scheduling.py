@@ -115,7 +115,7 @@ def joined(schedule: ModelScheduling, name: str) -> Worker:
 def test_each_test_ends_once_on_the_board_of_its_model(  # noqa: C901 - xdist's loop, in one place
     workers: int, boards: int, events: list[tuple[int, str]]
 ) -> None:
-    """After any results, kills and losses, each test has one result or is not run."""
+    """After any results, kills and losses, each test has one result or is not run, and each model has one board."""
     lab = Lab(boards)
     schedule = scheduling(lab, workers)
     alive = [joined(schedule, f"gw{number}") for number in range(workers)]

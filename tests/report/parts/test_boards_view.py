@@ -63,7 +63,7 @@ def test_a_board_that_differs_from_its_siblings_is_named(times: dict[str, list[f
 def test_calibrated_boards_are_judged_by_their_calibration(
     times: dict[str, list[float]], differ: float, named: list[str]
 ) -> None:
-    """Calibrated boards are judged by their differences at the calibration, which the line states."""
+    """A calibrated board is named if it differs by more than at the calibration; the line states that difference."""
     plain = report_of(times)
     target = plain.target.model_copy(update={"boards_differ": {"net v1": differ}})
     lines = boards_view.unlike_lines(plain.model_copy(update={"target": target}))

@@ -71,7 +71,7 @@ def test_an_engine_on_the_cpu_of_a_confirmed_board_is_host(make_request: MakesRe
 
 
 def test_an_engine_that_ran_on_the_board_is_a_device(make_request: MakesRequests, engine_on: Any) -> None:
-    """The engine's rows have the GPU's name and SM; rows of data, tests without engine and failed builds are host."""
+    """Rows that the engine executed have the GPU's name and SM, other rows ``host``, and a failed build no evidence."""
     request = make_request()
     engine_on(H200)
     with closing(on_board(request)) as session:
