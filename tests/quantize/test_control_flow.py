@@ -118,7 +118,7 @@ CASES: dict[str, tuple[Nodes, int]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_bodies_stay_in_float(tmp_path: Path, case: str) -> None:
-    """The layers outside become INT8, those inside are listed with the reason, and the diagnosis reads both graphs."""
+    """Layers outside become INT8, layers in bodies stay in float, and the diagnosis has a note about the bodies."""
     nodes, opset = CASES[case]
     path = model(tmp_path / "m.onnx", nodes, opset, [FUNCTION] if case == "function" else [])
     data = MemoryData(x=RANDOM.normal(size=(32, 8)).astype(np.float32))

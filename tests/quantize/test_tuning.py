@@ -1,4 +1,4 @@
-"""The search for the nodes to keep in floating point: it finds what is needed, and claims nothing that did not hold."""
+"""The search for the nodes to keep in floating point: it finds the needed ones, and its result is a trial that held."""
 
 from __future__ import annotations
 
