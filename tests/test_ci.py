@@ -46,7 +46,7 @@ def test_lowest_versions_are_the_lower_bounds(repository: Path) -> None:
 
 
 def test_no_array_file_gets_an_array_named_allow_pickle(repository: Path) -> None:
-    """hil never passes ``allow_pickle`` to ``np.savez``, because numpy before 2.1 stores this argument as an array."""
+    """The library never passes ``allow_pickle`` to ``np.savez``, which numpy before 2.1 stores as an array."""
     texts = {path: path.read_text(encoding="utf-8") for path in (repository / "hil").rglob("*.py")}
     assert texts
     assert [path.name for path, text in texts.items() if re.search(r"savez\w*\([^\n]*allow_pickle=", text)] == []
