@@ -44,7 +44,7 @@ def test_each_wrong_row_of_a_disturbed_lab_misses_its_bar(at: int, wrong: dict[s
 
 @pytest.mark.parametrize("wrong", [{"passed": 15}, {"used": 3}, {"seconds": 110.0}])
 def test_a_speed_counts_only_if_all_rows_passed_on_all_boards(wrong: dict[str, Any]) -> None:
-    """A pool of boards that judged fewer rows is not faster, and three boards do not count as four."""
+    """The bar is missed if a row did not pass, a board was unused, or four boards were not fast enough."""
     one, four = pool_speed()
     assert not judging.pool.speed([one, {**four, **wrong}])[0]["met"]
 

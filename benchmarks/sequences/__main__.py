@@ -58,7 +58,7 @@ def planted(folder: Path, seed: int, *, quick: bool) -> list[dict[str, Any]]:
 
 
 def line(row: dict[str, Any]) -> str:
-    """Return the result of one case as a line; if it is wrong, with the reasons."""
+    """Return the result of one case as a line, with the reasons if it is wrong or a sound case did not pass."""
     verdicts = ", ".join(f"{check.partition('.')[2]} {one}" for check, one in row["verdicts"].items())
     text = f"{row['number']:3} {row['model']:<7} {row['what'] or row['kind']} ({row['precision']}): "
     if row["part"] == "fault":
@@ -72,8 +72,8 @@ def line(row: dict[str, Any]) -> str:
     return text
 
 
-def heard(rows: Rows) -> None:
-    """Print the rows of the real models."""
+def print_speech(rows: Rows) -> None:
+    """Print the rows of the part ``speech``."""
     for row in rows:
         print(
             f"{row['model']} {row['precision']} {row['check']}, {row['steps']} steps: {row['verdict']}: {row['reason']}"
@@ -103,7 +103,7 @@ def main() -> int:
             from benchmarks.sequences import speech  # it needs what the tests of real models need
 
             rows["speech"] = list(speech.rows(Path(name)))
-            heard(rows["speech"])
+            print_speech(rows["speech"])
     judges = {"planted": bars_of.planted, "cost": bars_of.cost}
     bars = []
     for part, made in rows.items():

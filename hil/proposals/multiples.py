@@ -1,4 +1,4 @@
-"""Find which multiple of a number the size of a dimension must be, by trial runs."""
+"""Find the number that the size of a dimension must be a multiple of, by trial runs."""
 
 from __future__ import annotations
 

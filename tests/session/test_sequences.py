@@ -285,7 +285,7 @@ def test_what_shows_nothing_does_not_pass(judge: Judge, model: str, words: str) 
 
 
 def test_runs_for_comparisons_time_steps_that_carry_the_state(judge: Judge) -> None:
-    """Each run for a comparison has its own process, whose steps carry the state."""
+    """A run for a comparison has enough samples, and the engine in its process carries the state."""
     series = replicates.measure_run(judge.session, "sound", "fp32", "run-1")
     assert series.n >= replicates.MIN_SAMPLES
     with judge.session.engines.fresh("sound", "fp32") as worker:

@@ -91,7 +91,9 @@ def _refuse_collisions(paths: List[str]) -> None:
     if both:
         raise _refused("%.80r is both a file and a folder" % both[0])
     if len(lower_folders) != len(folders):
-        raise _refused("two folders differ only by upper and lower case")
+        alike = sorted(folders, key=lambda folder: (folder.lower(), folder))
+        first, second = next(two for two in zip(alike, alike[1:]) if two[0].lower() == two[1].lower())
+        raise _refused("the folders %.80r and %.80r differ only by upper and lower case" % (first, second))
 
 
 def _folders(paths: List[str]) -> Set[str]:

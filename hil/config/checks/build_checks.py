@@ -50,7 +50,7 @@ def doubts(keys: Keys, model: ModelSpec) -> Iterator[Mistake]:
     for inner, variant in variants(model):
         place = (*keys, *inner, "limits")
         if variant.limits.int8_layers is not None and not any("int8" in other.precisions for other in every_variant):
-            what = "no precisions list of this model contains int8, so this has no effect"
+            what = "no precisions list of this model contains int8, so this has no effect: add int8, or remove this"
             yield Mistake((*place, "int8_layers"), what)
             return
         if variant.limits.dla_fallback is not None and all(other.build.dla is None for other in every_variant):

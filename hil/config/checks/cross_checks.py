@@ -84,9 +84,8 @@ def unknown_targets(values: Values) -> Iterator[Mistake]:
     for name, model in _table(values, "models").items():
         for target in _table(model, "on"):
             if target not in targets and target != "cpu":
-                yield Mistake(
-                    ("models", name, "on", target), "this file does not declare this target: the table has no effect"
-                )
+                what = "this file does not declare this target, so the table has no effect: declare it, or remove this"
+                yield Mistake(("models", name, "on", target), what)
 
 
 def _table(values: Any, key: str) -> Values:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         TolerancesSpec,
     )
 
-NO_EFFECT = "no precisions list of this model contains {}, so this has no effect"
+NO_EFFECT = "no precisions list of this model contains {}, so this has no effect: add the precision, or remove this"
 
 
 def mistakes(spec: ConfigSpec) -> Iterator[Mistake]:
@@ -124,7 +124,7 @@ def _order(keys: Keys, latency: LatencyLimits) -> Iterator[Mistake]:
     rising = [(name, value) for name, value in limits if value is not None]
     for (low, least), (high, greatest) in pairwise(rising):
         if least > greatest:
-            yield Mistake(keys, f"the limit of {low} is above that of {high}, so the limit of {low} has no effect")
+            yield Mistake(keys, f"the limit of {low} is above that of {high}, so it has no effect: lower or remove it")
 
 
 def _container(keys: Keys, container: ContainerSpec) -> Iterator[Mistake]:

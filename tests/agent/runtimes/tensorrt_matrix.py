@@ -110,7 +110,7 @@ def write(path: Path, sources: Mapping[str, str], classes: Table, callbacks: Tab
 
 
 def installed_names(module: str = MODULE) -> tuple[str, dict[str, set[str]]]:
-    """Return the version of an installed module, and the names of its classes."""
+    """Return the version of an installed module, and the public names in it and in each of its classes, by class."""
     tensorrt = importlib.import_module(module)
     names_by_class = {MODULE: {name for name, value in vars(tensorrt).items() if not inspect.ismodule(value)}}
     waiting: list[object] = [tensorrt]
