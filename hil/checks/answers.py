@@ -53,6 +53,8 @@ class Evidence(Protocol):
     @property
     def scores(self) -> FloatArray | None: ...  # noqa: D102 - as above
     @property
+    def moved(self) -> FloatArray | None: ...  # noqa: D102 - as above
+    @property
     def f1(self) -> float | None: ...  # noqa: D102 - as above
     @property
     def part(self) -> str: ...  # noqa: D102 - as above
@@ -80,11 +82,11 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
 ) -> Judgement:
     """Judge the agreement of answers by the interval of the share that changed, each bound one-sided at ``confidence``.
 
-    Passed if the upper bound is within the tolerance ``answers``, failed if the lower bound or the mean change of
-    scores exceeds its tolerance, else inconclusive. A pass becomes inconclusive if the answers of the reference prove
-    nothing. With the tolerance ``no_disagreement_in``, that many samples without a change are enough to pass.
-    ``distinct`` is the number of distinct samples, ``None`` if all are. A ``spot_check`` repeats samples of a report,
-    and passes unless it finds a difference.
+    Passed if the upper bound is within the tolerance ``answers``, failed if the lower bound, the mean change of scores
+    or the mean change of boxes exceeds its tolerance, else inconclusive. A pass becomes inconclusive if the
+    answers of the reference prove nothing. With the tolerance ``no_disagreement_in``, that many samples without a
+    change are enough to pass. ``distinct`` is the number of distinct samples, ``None`` if all are. A ``spot_check``
+    repeats samples of a report, and passes unless it finds a difference.
     """
     found = answers.evidence()
     limits = answer_limits(spec, answers.outputs, where)
@@ -113,7 +115,7 @@ def judge(  # noqa: PLR0913 - all but the answers have a default
     if verdict is Verdict.FAILED:
         first = int(found.samples[int((found.changed >= min(0.5, found.changed.max())).argmax())])
         reason += f"; the first is that of sample {first}"
-    elif drifted := _drifted(found, limits["score_drift"].value):
+    elif drifted := _drifted(found, limits["score_drift"].value) or _moved(found, limit.value):
         verdict, reason = Verdict.FAILED, drifted
     elif worthless := _worthless(found, None if spot_check else limit.value):
         verdict, reason = Verdict.INCONCLUSIVE, worthless
@@ -177,6 +179,20 @@ def _drifted(found: Evidence, most: float) -> str:
     return ""
 
 
+def _moved(found: Evidence, most: float) -> str:
+    """Return, as text, by how much boxes moved or grew on average, if it is over the share ``most`` of their size."""
+    if found.moved is None or not len(found.moved):
+        return ""
+    means = found.moved.mean(axis=0)
+    doubts = 2 * found.moved.std(axis=0) / math.sqrt(len(found.moved))
+    at = int((np.abs(means) - doubts).argmax())
+    if abs(means[at]) - doubts[at] <= most:
+        return ""
+    what = ("moved along x", "moved along y", "changed in width", "changed in height")[at]
+    by = f"the boxes that both sides give {what} by {100 * means[at]:+.3g} % of their size on average"
+    return f"{by}, at most {show(most, '1')} is accepted"
+
+
 def _needed(share: float, limit: float, worth: int, confidence: float) -> int | None:
     """Return how many samples would decide the check if this share stays; ``None`` if no number would."""
     needed = samples_needed(1 - limit, confidence, share) if 0 < limit < 1 else None
@@ -204,6 +220,7 @@ def _details(answers: Answers, found: Evidence, worth: int, limits: Mapping[str,
         "score_drift": drift,
         "score_drift_limit": None if drift is None else limits["score_drift"].value,
         "f1": found.f1,
+        "moved": None if found.moved is None or not len(found.moved) else found.moved.mean(axis=0).tolist(),
         "part": found.part,
         "most_changed": [int(found.samples[place]) for place in most if found.changed[place] > 0],
     }

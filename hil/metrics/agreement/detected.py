@@ -52,6 +52,7 @@ class Boxes:
         self._by_class = ByClass()
         self._drift: list[FloatArray] = []
         self._scores: list[FloatArray] = []
+        self._moved: list[FloatArray] = []
         self._same = self._boxes = self._ours = self._flat = 0
         self._kept: list[Detections] = []
         self._apart = np.zeros(KEPT)
@@ -72,6 +73,7 @@ class Boxes:
                 self._by_class.add(int(one), np.array([number]), np.array([lacking]))
             self._drift.append(other.scores[second] - mine.scores[first])
             self._scores.append(mine.scores[first])
+            self._moved.append(_displacement(mine.boxes[first], other.boxes[second]))
             self._same += len(first)
             self._boxes += boxes
             self._vary(mine)
@@ -125,6 +127,7 @@ class Boxes:
             joined(self._drift),
             joined(self._scores),
             2 * self._same / self._boxes if self._boxes else None,
+            np.concatenate([np.zeros((0, 4)), *self._moved]),
         )
         return self._by_class.alone(evidence)
 
@@ -145,6 +148,13 @@ def matched(ours: Detections, theirs: Detections) -> tuple[Array, Array]:
             first.append(row)
             second.append(column)
     return np.array(first, dtype=np.int64), np.array(second, dtype=np.int64)
+
+
+def _displacement(ours: FloatArray, theirs: FloatArray) -> FloatArray:
+    """Return the change (n, 4) of matched boxes over the size of ``ours``: of centre x, y, of width and height."""
+    size, other = (side[:, 2:] - side[:, :2] for side in (ours, theirs))
+    centres = (theirs[:, :2] + theirs[:, 2:] - ours[:, :2] - ours[:, 2:]) / 2
+    return np.concatenate([centres / size, other / size - 1], axis=1, dtype=np.float64)
 
 
 def _ious(ours: FloatArray, theirs: FloatArray) -> FloatArray:

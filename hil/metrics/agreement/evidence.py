@@ -30,6 +30,8 @@ class Evidence:
         constant: the smallest mean of ``changed`` that an engine with one fixed answer would have; 1 if not computed.
         drift: for each answer that both sides give, the engine's score minus the reference's; ``None`` without scores.
         scores: the reference's score of each of these answers, in the order of ``drift``.
+        moved: the change of each box that both sides give, over its size, shape (n, 4): of its centre along x and y,
+            of its width and of its height; ``None`` without boxes.
         f1: the F1 of the engine's answers at the threshold, with the reference's as the truth; ``None`` without scores.
         part: the lost class, component or point, if ``changed`` has only its answers; empty if it has all answers.
     """
@@ -43,6 +45,7 @@ class Evidence:
     drift: FloatArray | None = None
     scores: FloatArray | None = None
     f1: float | None = None
+    moved: FloatArray | None = None
     part: str = ""
 
 

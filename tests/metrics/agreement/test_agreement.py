@@ -212,6 +212,22 @@ def test_broken_boxes_fail(change: str) -> None:
     assert judged({"y": boxes()}, {"y": _changed(change)}, y=BOXES).verdict is Verdict.FAILED
 
 
+@pytest.mark.parametrize(("low", "high", "what"), [(1, 1, "moved along {}"), (-0.5, 0.5, "changed in {}")])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_boxes_that_all_change_a_little_fail(low: float, high: float, what: str, axis: int) -> None:
+    """Boxes that are all moved, wider or higher by a tenth still overlap by far more than a half, and fail."""
+    moved, near = boxes(), boxes()
+    size = moved[..., axis + 2] - moved[..., axis]
+    for array, share in ((moved, 0.1), (near, 0.02)):
+        array[..., axis] += low * share * size
+        array[..., axis + 2] += high * share * size
+    judgement = judged({"y": boxes()}, {"y": moved}, y=BOXES)
+    assert judgement.verdict is Verdict.FAILED
+    name = ("x", "y")[axis] if low == high else ("width", "height")[axis]
+    assert f"{what.format(name)} by +10 % of their size" in judgement.reason
+    assert judged({"y": boxes()}, {"y": near}, y=BOXES).verdict is Verdict.PASSED
+
+
 def test_boxes_in_another_order_pass() -> None:
     """Neither the order of boxes nor boxes with scores under the threshold change the verdict."""
     engine = boxes()[:, ::-1].copy()
