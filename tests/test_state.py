@@ -169,9 +169,9 @@ def test_undeclared_clients_are_reported() -> None:
     desktop = state(gpu_clients=[{"pid": 1, "name": "Xorg", "bytes": 5}])
     folded = fold(PASSED, judge(Contract(), desktop, [], desktop))
     assert (folded.verdict, folded.reason) == (Verdict.PASSED, PASSED.reason)
-    assert [(finding["source"], "Xorg" in finding["text"]) for finding in folded.details["state"]] == [("told", True)]
+    assert [(finding["source"], "Xorg" in finding["text"]) for finding in folded.details["state"]] == [("noted", True)]
     assert kinds_of(desktop, DECLARED, before=desktop) == [("gpu_clients", "outside")]
-    assert kinds_of(state(gpu_clients=None), Contract()) == [("gpu_clients", "told")]
+    assert kinds_of(state(gpu_clients=None), Contract()) == [("gpu_clients", "noted")]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_an_unreadable_memory_clock_is_reported() -> None:
     """If GPU and CPU clocks are locked, an unreadable memory clock is listed and changes no verdict."""
     fixed = state(locked=True, clocks=FIXED, not_readable={"clocks.emc": "no cap"})
     findings = judge(Contract(clocks="locked"), fixed, [], fixed)
-    assert [(finding.source, "no cap" in finding.text) for finding in findings] == [("told", True)]
+    assert [(finding.source, "no cap" in finding.text) for finding in findings] == [("noted", True)]
     assert fold(PASSED, findings).verdict is Verdict.PASSED
 
 
@@ -521,7 +521,7 @@ COLUMNS = st.dictionaries(
 def test_any_reading_is_judged(contract: Contract, before: Any, windows: list[Any], after: Any) -> None:
     """Any readings of an agent give findings with a text, never an error."""
     findings = judge(contract, State.read(before), windows, State.read(after), State.read(after))
-    assert all(finding.text and finding.source in {"own", "outside", "told"} for finding in findings)
+    assert all(finding.text and finding.source in {"own", "outside", "noted"} for finding in findings)
 
 
 @given(CONTRACTS, READINGS, READINGS, st.sampled_from(["power_mode", "locked", "gpu_clients", "swap_used"]))

@@ -181,20 +181,21 @@ def _renamed(facts: CacheFacts) -> Iterator[str]:
 
 def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     if not facts.recorded and not facts.foreign:
-        yield "the ranges have no key: the data that they were computed from is not known"
+        yield "the ranges have no key: the data that they were computed from is not known: calibrate again"
     if differ and not facts.foreign:
         yield f"the ranges in use are those of another {', '.join(differ)}: calibrate again"
     yield from _unused(facts)
     if not facts.scales or not all(facts.scales.values()):
-        yield "there are no scales: nothing was quantized"
+        yield "there are no scales, so nothing was quantized: calibrate again"
     yield from scale_faults(facts.scales, _may_be_zero(facts))
     yield from _renamed(facts)
     skewed = sorted(name for name, points in facts.zero_points.items() if any(point != 0 for point in points))
     if skewed:
-        yield f"zero points of {some(skewed)} are not 0: TensorRT accepts only symmetric ranges"
+        what = f"zero points of {some(skewed)} are not 0, but TensorRT accepts only symmetric ranges"
+        yield f"{what}: quantize symmetrically"
     bare = sorted(set(facts.quantizable) - set(facts.scales) - set(facts.skipped))
     if bare and not facts.foreign:
-        yield f"{some(bare)} should be quantized but have no range"
+        yield f"{some(bare)} should be quantized but have no range: calibrate again"
     if facts.in_use is False:
         what = f"no layer of the engine computes in {facts.precision.upper()}, so the ranges are not in use"
         fix = f"leave {facts.precision} out of precisions for this target, or use the explicit route"
@@ -204,10 +205,11 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
 def _unused(facts: CacheFacts) -> Iterator[str]:
     """Yield why the calibration cache is not in use; TensorRT itself reports an ignored cache only in its log."""
     if facts.used not in USED:
-        yield f"TensorRT's calibration cache was neither written nor read ({facts.used}): its ranges are not in use"
+        what = f"TensorRT's calibration cache was neither written nor read ({facts.used}), so its ranges are not in use"
+        yield f"{what}: calibrate again"
     if facts.used is not None and facts.expected_header not in facts.header.split("-"):
         what = f"{facts.header!r}, not {facts.expected_header}" if facts.header else "no name of an algorithm"
-        yield f"TensorRT's calibration cache begins with {what}"
+        yield f"TensorRT's calibration cache begins with {what}: calibrate again"
     elif facts.header_versions and not set(facts.header_versions) & set(facts.header.split("-")):
         what = f"{facts.header!r}, not the version that built the engine"
         yield f"TensorRT's calibration cache begins with {what}: calibrate again"

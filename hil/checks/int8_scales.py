@@ -18,6 +18,8 @@ ADDED = re.compile(r"\(Unnamed Layer\* \d+\) \[(Constant|Shuffle)\]_output")
 A reshaped activation is also in the cache under its own name.
 """
 
+AGAIN = "check the calibration data, and calibrate again"
+
 
 def is_zero_constant(tensor: str, zeros: Collection[str]) -> bool:
     """Return whether ``tensor`` is a constant of zeros, or a tensor that TensorRT's parser added (``ADDED``).
@@ -47,11 +49,12 @@ def scale_faults(scales: Mapping[str, Sequence[float]], may_be_zero: Collection[
         return
     ill = next(one for one in scales[bad[0]] if not sound(bad[0], one))
     if not math.isfinite(ill) or ill < 0:
-        yield f"scales of {some(bad)} are not finite and positive"
+        yield f"scales of {some(bad)} are not finite and positive: {AGAIN}"
     elif ill < TINIEST:
-        yield f"scales of {some(bad)} are {'zero' if ill == 0 else 'practically zero'}, not finite and positive"
+        size = "zero" if ill == 0 else "practically zero"
+        yield f"scales of {some(bad)} are {size}, not finite and positive: {AGAIN}"
     else:
-        yield f"scales of {some(bad)} are saturated: they are at the end of the range of float32"
+        yield f"scales of {some(bad)} are saturated, at the end of the range of float32: {AGAIN}"
 
 
 def some(names: Sequence[str]) -> str:

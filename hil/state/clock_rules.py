@@ -30,7 +30,7 @@ def limits(states: Sequence[State], *, heated: bool) -> Iterator[Finding]:
             if part not in later.clocks:
                 yield _outside(f"clock {part} could no longer be read, or was switched off")
             elif part not in earlier.clocks and part.startswith("policy"):
-                yield _outside(f"clock {part} was missing at first")
+                yield _outside(f"clock {part} could not be read at first, or was switched on later")
             elif part in earlier.clocks:
                 yield from _changed(part, earlier.clocks[part], later.clocks[part], heated=heated)
 
@@ -56,7 +56,7 @@ def _changed(part: str, earlier: Mapping[str, Any], later: Mapping[str, Any], *,
 def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
     """If the contract requires locked clocks, yield a finding for each reading that does not confirm the lock.
 
-    The finding is ``outside``. It is ``told`` (only reported) if just the memory's clock is unknown.
+    The finding is ``outside``. It is ``noted`` (only reported) if just the memory's clock is unknown.
     """
     if contract.clocks == "locked":
         for state in states:
@@ -66,7 +66,7 @@ def locked(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
                 yield _outside(f"it cannot be confirmed that the clocks were locked{state.why_not('clocks.gpu')}")
             elif state.not_readable.get("clocks.emc"):
                 why = state.why_not("clocks.emc")
-                yield Finding("clocks", "told", f"GPU and CPU clocks were locked; the memory clock is unreadable{why}")
+                yield Finding("clocks", "noted", f"GPU and CPU clocks were locked; the memory clock is unreadable{why}")
 
 
 def below_lock(

@@ -61,10 +61,10 @@ def over_current(states: Sequence[State]) -> Iterator[Finding]:
 def gpu_clients(contract: Contract, states: Sequence[State]) -> Iterator[Finding]:
     """Yield findings for processes that used the GPU and are not in ``gpu_clients``, and for missing process lists.
 
-    The findings are ``outside`` if the config declares ``gpu_clients``, otherwise ``told``. Without declared
+    The findings are ``outside`` if the config declares ``gpu_clients``, otherwise ``noted``. Without declared
     ``gpu_clients``, processes without a readable name and lists that were never readable are ignored.
     """
-    source: Source = "outside" if contract.clients_declared else "told"
+    source: Source = "outside" if contract.clients_declared else "noted"
     for state in states:
         if state.gpu_clients is None:
             if contract.clients_declared:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OF_MEMORY = ("gpu_clients", "swap", "load")
 """Kinds of findings that affect memory measurements; clocks and heat do not."""
 
-ORDER = ("outside", "own", "told")
+ORDER = ("outside", "own", "noted")
 
 
 def judge(
@@ -83,7 +83,7 @@ def of_facts(facts: Mapping[str, Any]) -> list[Finding]:
 def fold(judgement: Judgement, findings: Iterable[Finding], kinds: Collection[str] | None = None) -> Judgement:
     """Return the judgement with the findings of ``kinds`` (default: all) added to its reason and details.
 
-    ``outside`` findings make the verdict inconclusive, unless it is ``not_run``. ``told`` findings are only in the
+    ``outside`` findings make the verdict inconclusive, unless it is ``not_run``. ``noted`` findings are only in the
     details. Without findings of ``kinds``, the judgement is returned unchanged.
     """
     counted = [finding for finding in findings if kinds is None or finding.kind in kinds]

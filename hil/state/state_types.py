@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from hil.config.spec import TargetSpec
 
-Source = Literal["own", "outside", "told"]
+Source = Literal["own", "outside", "noted"]
 PLACEHOLDER = "pmic"
 """Prefix of zones that are not sensors: on boards whose power controller has no sensor, they show a constant 100 °C (a
 Nano's tegrastats prints ``PMIC@100C`` while all other zones are at 23 °C)."""
@@ -131,7 +131,7 @@ class State:
 class Finding:
     """A disturbance, described by ``text``.
 
-    Its ``source`` is ``own`` if the model caused it, ``outside`` if not, and ``told`` if it is only reported.
+    Its ``source`` is ``own`` if the model caused it, ``outside`` if not, and ``noted`` if it is only reported.
     """
 
     kind: str

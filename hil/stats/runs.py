@@ -142,7 +142,9 @@ def compare_pairs(ratios: Sequence[float], *, confidence: float = 0.99, above: f
     setting out of range.
     """
     if not 0 < confidence < 1 or not 0 <= above < math.inf:
-        raise ValueError(f"confidence must lie between 0 and 1, above at 0 or more: {confidence}, {above}")
+        raise ValueError(
+            f"confidence must lie between 0 and 1, and above must not be negative: got {confidence} and {above}"
+        )
     logs = _logs(ratios)
     if not logs:
         raise ValueError("no pairs to compare")

@@ -64,7 +64,7 @@ def reasons(check: CheckResult, now: Row, **model: Any) -> list[str]:
 
 @pytest.mark.parametrize("kind", LIMITED, ids=lambda kind: kind.id)
 def test_every_limit(kind: Any) -> None:
-    """A stricter, other, new or earlier expiring limit refuses the report, and so does a narrower warning band."""
+    """A limit that is new, stricter, of another unit or sense, expires earlier, or has a narrower band is refused."""
     check = limited(kind)
     assert check.limit is not None
     value, at_most = check.limit.value, check.limit.sense is Sense.AT_MOST

@@ -139,7 +139,7 @@ def test_motions_are_consistent(seed: int) -> None:
 
 
 def test_weight_is_the_change_of_potential_energy() -> None:
-    """The torque that holds a load is the derivative of its potential energy by each joint."""
+    """The torque that holds a load is the derivative of its potential energy with respect to each joint."""
     joints = np.random.default_rng(0).uniform(-1, 1, (5, 6)) + HOME
     with_load = weight(joints, np.full(5, 2.0)) - weight(joints, np.zeros(5))
     for joint in range(6):

@@ -6,6 +6,7 @@ Here, an engine is a container engine (docker, podman). This module runs no comm
 import hashlib
 import json
 import re
+import shlex
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..failure import CONTAINER, PROTOCOL, Failure
@@ -189,7 +190,8 @@ def start_trouble(container: Container, code: int, output: str) -> Failure:
         )
     else:
         what = "no worker started in image %s (exit code %d): %s" % (image, code, output or "it wrote nothing")
-        advice = "run `%s run --rm %s %s -V` there with the same args" % (container.engine, image, python)
+        command = (container.engine, "run", "--rm", *container.args, image, python, "-V")
+        advice = "run `%s` on the target to find the cause" % " ".join(map(shlex.quote, command))
     return Failure(CONTAINER, what, advice)
 
 
