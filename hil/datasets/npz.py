@@ -54,12 +54,12 @@ class NpzArrays:
     """The arrays of one ``.npz`` file, which are read along their first dimension.
 
     Raises ``UserError`` for a file that is missing, truncated, encrypted or not a zip archive, and for pickled objects,
-    arrays in Fortran order and scalars.
+    arrays in Fortran order and, unless ``scalars``, for scalars, which ``rows`` returns as one row.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, scalars: bool = False) -> None:
         """Read and check the headers of all arrays."""
-        self.path = path
+        self.path, self._scalars = path, scalars
         self._headers: dict[str, Header] = {}
         with self._archive() as archive:
             for info in archive.infolist():
@@ -95,7 +95,7 @@ class NpzArrays:
         wrong checksum or a truncated member.
         """
         chosen = [name for name in self.names if names is None or name in names]
-        lengths = {self._headers[name][1][0] for name in chosen}
+        lengths = {(self._headers[name][1] or (1,))[0] for name in chosen}
         if len(lengths) > 1:
             raise UserError(self._message(f"arrays {', '.join(chosen)} differ in length"))
         count = lengths.pop() if lengths else 0
@@ -139,7 +139,7 @@ class NpzArrays:
             raise UserError(self._message(f"array {name!r}: {error}")) from None
         if dtype.hasobject:
             raise UserError(f"array {name!r} of {self.path} holds pickled objects, which are never read: save numbers")
-        if not shape:
+        if not shape and not self._scalars:
             raise UserError(f"array {name!r} of {self.path} is a scalar: give it a first dimension that counts samples")
         if fortran and len(shape) > 1:
             raise UserError(

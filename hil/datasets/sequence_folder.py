@@ -43,7 +43,7 @@ class SequenceFolder(Streamed):
         self._files = sorted(folder.glob(PATTERN))
         self._names: tuple[list[str], list[str]] | None = None
         for path in self._files:
-            arrays = NpzArrays(path)
+            arrays = NpzArrays(path, scalars=True)
             names = matcher.names(arrays.names)
             self._names = self._names or names
             if names != self._names:
@@ -80,8 +80,13 @@ class SequenceFolder(Streamed):
             yield {name: stacked[name] for name in inputs}, {label_key(name) or "": stacked[name] for name in labels}
 
     def _whole(self, path: Path, names: tuple[str, ...]) -> Arrays:
-        arrays = NpzArrays(path)
+        arrays = NpzArrays(path, scalars=True)
         if not set(names) <= set(arrays.names):
             raise UserError(f"{path} changed while it was read: model {self._model}: do not change it, and run again")
-        counts = {name: max(1, arrays.header(name)[1][0]) for name in names}
-        return {name: next(arrays.rows(counts[name], (name,)))[name] for name in names}
+
+        def read(name: str) -> np.ndarray:
+            dtype, shape = arrays.header(name)
+            rows = next(arrays.rows(max((1, *shape[:1])), (name,)), {name: np.empty(shape, dtype)})
+            return rows[name].reshape(shape)
+
+        return {name: read(name) for name in names}

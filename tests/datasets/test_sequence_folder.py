@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from hil.config.load import load
 from hil.datasets import open_dataset
 from hil.errors import UserError
 from hil.onnx_files.declared import declared_signature
 from tests import recurrent
+from tests.models import write as write_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +30,11 @@ def opened(root: Path, source: str = "data", batch: int = 1) -> Dataset:
         f'[models.m]\npath = "m.onnx"\ndata = "{source}"\nbatch = {batch}\n'
         '[models.m.inputs.h]\ncarry = "hn"\nbatch_axis = 1\n'
     )
+    return data_of(root, path, source)
+
+
+def data_of(root: Path, path: Path, source: str) -> Dataset:
+    """Open the data ``source`` of the model in ``path`` as ``hil.toml`` declares it."""
     config = load(root / "hil.toml")
     signature = declared_signature(path, config.spec.models["m"], "m")
     return open_dataset(
@@ -62,6 +69,27 @@ def test_each_file_is_a_sequence(tmp_path: Path) -> None:
         assert batch.labels[""].shape == (1, LENGTHS[number])
     (tmp_path / "data" / "2.npz").unlink()
     assert opened(tmp_path).digest != digest
+
+
+def test_a_file_may_have_a_scalar_state(tmp_path: Path) -> None:
+    """A state without axes is a scalar in each file, and so may be a label of the whole sequence."""
+    path = write_model(
+        tmp_path / "m.onnx",
+        [helper.make_node("Add", ["x", "h"], ["y"]), helper.make_node("ReduceSum", ["y"], ["hn"], keepdims=0)],
+        {"x": [1, 3], "h": []},
+        {"y": [1, 3], "hn": []},
+    )
+    write(tmp_path)
+    for number, file in enumerate(sorted((tmp_path / "data").iterdir())):
+        x = np.full((LENGTHS[number], 3), number, np.float32)
+        np.savez(file, allow_pickle=False, x=x, h=np.float32(number), labels=np.array(number))
+    (tmp_path / "hil.toml").write_text(
+        '[models.m]\npath = "m.onnx"\ndata = "data"\n[models.m.inputs.h]\ncarry = "hn"\nbatch_axis = "none"\n'
+    )
+    batches = list(data_of(tmp_path, path, "data").batches(1))
+    begins = [batch.sequence.begin["h"] for batch in batches if batch.sequence is not None]
+    assert [(array.shape, float(array)) for array in begins] == [((), 0.0), ((), 1.0), ((), 2.0)]
+    assert [batch.labels[""].tolist() for batch in batches] == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +127,12 @@ def test_sequences_of_a_batch_lie_along_the_batch_axis(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.sequence.steps["x"], np.moveaxis(x[:2], 0, 1))
     np.testing.assert_array_equal(first.sequence.begin["h"], np.moveaxis(h[:2], 0, 1))
     assert not first.sequence.is_still()
+
+
+def test_labels_without_rows_are_read(tmp_path: Path) -> None:
+    """A sequence may have no label, such as an event that does not occur in it."""
+    write(tmp_path, labels=np.zeros((0, 4)))
+    assert list(opened(tmp_path).batches(1))[-1].labels[""].shape == (1, 0, 4)
 
 
 def test_synthetic_sequences_have_steps(tmp_path: Path) -> None:
