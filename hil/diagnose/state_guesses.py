@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MOST_PAIRS = 10
 """Most pairs of sequences of a batch that are tried."""
 
+HELD = 8
+"""The most steps in a row for which a state that is not updated is searched."""
+
 TRIED = 41
 """Number of evenly spaced values that are tried for a factor or a limit; the best one is refined twice."""
 
@@ -139,6 +142,14 @@ def valued(trace: Trace, replay: Replay, steps: Any) -> Iterator[Valued]:
     The template has the fields ``value`` and ``step``. The function returns the reference's inputs for a step and a
     number.
     """
+    states = list(trace.carry)
+    for names in ([one] for one in states) if len(states) > 1 else ():
+        yield (
+            _late(names, always=False, first=int(steps[0])),
+            0.0,
+            lambda step, _, names=names: _earlier(trace, names, step),
+        )  # type: ignore[misc]  # a default binds the names
+    yield _late(states, always=False, first=int(steps[0])), 0.0, lambda step, _: _earlier(trace, states, step)
     few = steps[np.unique(np.linspace(0, len(steps) - 1, 4).astype(int))]
     for name in trace.carry:
         largest = max(float(np.abs(trace.own(step)[name]).max()) for step in steps)
@@ -166,6 +177,39 @@ def valued(trace: Trace, replay: Replay, steps: Any) -> Iterator[Valued]:
             (f"the state {name!r} clips at {{value:.3g}} from step {{step}} on", clipped, 0.0, largest),
         ):
             yield text, _best(lambda value, feed=feed: _total(replay, few, feed, value), low, high), feed  # type: ignore[misc]  # a default binds the names
+
+
+def _earlier(trace: Trace, names: list[str], step: int) -> Arrays:
+    """Return the inputs of a step with the states ``names`` from the step, of the last few, that fits its states best.
+
+    Each sequence of a batch may have another such step.
+    """
+    tried = [_fed(trace, step, **_only(trace.own(step - back), names)) for back in range(HELD + 1)]
+    made = [trace.step(feed) for feed in tried]
+    axes = {name: trace.axes.get(name) for name in trace.carry}
+    if None in axes.values():  # the sequences of a batch cannot be told apart
+        axes = dict.fromkeys(axes)
+    apart = [
+        sum(
+            _by_row(np.subtract(one[source], trace.outputs[source][step], dtype=np.float64), axes[name])
+            for name, source in trace.carry.items()
+        )
+        for one in made
+    ]
+    best = np.nan_to_num(np.array(apart), nan=np.inf).argmin(axis=0)
+    if len(best) == 1:
+        return tried[best[0]]
+    states = {
+        name: np.stack([np.take(tried[back][name], row, axes[name]) for row, back in enumerate(best)], axes[name] or 0)
+        for name in names
+    }
+    return {**tried[0], **states}
+
+
+def _by_row(difference: Any, axis: int | None) -> Any:
+    """Return the sum of magnitudes for each index of ``axis``; for ``None`` one sum."""
+    rows = np.abs(difference)[None] if axis is None else np.moveaxis(np.abs(difference), axis, 0)
+    return rows.reshape(len(rows), -1).sum(axis=1)
 
 
 def _total(replay: Replay, steps: Any, feed: Callable[[int, float], Arrays], value: float) -> float:

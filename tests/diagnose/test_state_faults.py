@@ -78,6 +78,9 @@ FAULTS: dict[str, Carried] = {
     "the state 'c' clips at 0.5": lambda _, made: {**own(made), "c": np.clip(own(made)["c"], -0.5, 0.5)},
     "the state is not updated from step 40 on": _held,
     "are not updated in some steps": lambda number, made: own(made[:-1]) if number % 5 == 0 else own(made),
+    "the states 'h' and 'c' are not updated in some steps, the first is step": lambda number, made: own(
+        made[: max(one for one in range(number + 1) if one % 7 < 4)]
+    ),
     "only a part of the state 'h' is carried, 3 of 6": lambda _, made: {
         **own(made),
         "h": own(made)["h"] * (np.arange(UNITS) < 3).astype(np.float32),
@@ -93,6 +96,16 @@ FAULTS: dict[str, Carried] = {
 def test_a_fault_of_the_runner_is_named(text: str) -> None:
     """Each fault is named, with the state and the step."""
     assert text in named(engine(FAULTS[text]))
+
+
+def test_states_that_stand_still_in_one_sequence_of_a_batch_are_named() -> None:
+    """Each sequence of a batch may stand still in steps of its own, some in a row."""
+
+    def carried(number: int, made: list[Arrays]) -> Arrays:
+        rows = [own(made[: max(one for one in range(number + 1) if (one + 3 * row) % 7 < 4)]) for row in range(2)]
+        return {name: np.stack([one[name][row] for row, one in enumerate(rows)]) for name in CARRY}
+
+    assert "the states 'h' and 'c' are not updated in some steps" in named(engine(carried))
 
 
 def test_a_sound_engine_has_no_cause() -> None:
