@@ -124,11 +124,12 @@ class SequenceComparison:
         ``slice_error``, and must not be about to exceed it by growing. Inconclusive if fewer than three sequences vary,
         if a state could be lost without a change of the outputs, or if the engine clips a state by more than a tenth
         of its range. Unless the verdict is passed, the text that ``explain`` returns is added to the reason: the fault
-        in handling a state, or an empty text.
+        in handling a state, or an empty text; then the state that is clipped is named.
         """
         judgement = self._judged()
         cause = "" if explain is None or judgement.verdict is Verdict.PASSED else explain()
-        if not cause:
+        cause = cause or ("" if self.fatal else judgement.details["cause"])
+        if not cause or cause in judgement.reason:
             return judgement
         update = {"reason": f"{judgement.reason}; as if {cause}", "details": {**judgement.details, "cause": cause}}
         return judgement.model_copy(update=update)
@@ -146,8 +147,8 @@ class SequenceComparison:
         clipped = self._clipped()
         judgements = [steps, *(judgement for _, judgement, _ in rows), *self._shown(), *clipped]
         worst = min(judgements, key=lambda one: ORDER.index(one.verdict))
-        if worst in clipped:
-            details["cause"] = worst.reason.partition(",")[0]
+        if clipped:
+            details["cause"] = (worst if worst in clipped else clipped[0]).reason.partition(",")[0]
         measured = next((one for one in judgements[1:] if one.measurement is not None), steps)
         if worst.measurement is None and worst.verdict is not Verdict.FAILED:
             worst = worst.model_copy(update={"measurement": measured.measurement, "limit": measured.limit})

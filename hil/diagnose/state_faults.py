@@ -50,7 +50,7 @@ def cause(trace: Trace) -> str:
 
 def _cause(trace: Trace) -> str:
     count = _finite_steps(trace)
-    if not count or set(trace.outputs) < set(trace.carry.values()):
+    if not count or not set(trace.carry.values()) <= set(trace.outputs):
         return ""
     replay = Replay(trace, count)
     errors = np.array([replay.error(step, {**trace.inputs(step), **trace.own(step)}) for step in range(count)])

@@ -143,13 +143,13 @@ def valued(trace: Trace, replay: Replay, steps: Any) -> Iterator[Valued]:
     number.
     """
     states = list(trace.carry)
-    for names in ([one] for one in states) if len(states) > 1 else ():
-        yield (
-            _late(names, always=False, first=int(steps[0])),
-            0.0,
-            lambda step, _, names=names: _earlier(trace, names, step),
-        )  # type: ignore[misc]  # a default binds the names
-    yield _late(states, always=False, first=int(steps[0])), 0.0, lambda step, _: _earlier(trace, states, step)
+    singles = [[one] for one in states] if len(states) > 1 else []
+    for names in (*singles, states):
+
+        def earlier(step: int, _: float, names: list[str] = names) -> Arrays:
+            return _earlier(trace, names, step)
+
+        yield _late(names, always=False, first=int(steps[0])), 0.0, earlier
     few = steps[np.unique(np.linspace(0, len(steps) - 1, 4).astype(int))]
     for name in trace.carry:
         largest = max(float(np.abs(trace.own(step)[name]).max()) for step in steps)
@@ -184,10 +184,10 @@ def _earlier(trace: Trace, names: list[str], step: int) -> Arrays:
 
     Each sequence of a batch may have another such step.
     """
-    tried = [_fed(trace, step, **_only(trace.own(step - back), names)) for back in range(HELD + 1)]
+    tried: list[Arrays] = [_fed(trace, step, **_only(trace.own(step - back), names)) for back in range(HELD + 1)]
     made = [trace.step(feed) for feed in tried]
     axes = {name: trace.axes.get(name) for name in trace.carry}
-    if None in axes.values():  # the sequences of a batch cannot be told apart
+    if None in axes.values():  # the sequences of a batch cannot be distinguished
         axes = dict.fromkeys(axes)
     apart = [
         sum(
@@ -198,7 +198,7 @@ def _earlier(trace: Trace, names: list[str], step: int) -> Arrays:
     ]
     best = np.nan_to_num(np.array(apart), nan=np.inf).argmin(axis=0)
     if len(best) == 1:
-        return tried[best[0]]
+        return tried[int(best[0])]
     states = {
         name: np.stack([np.take(tried[back][name], row, axes[name]) for row, back in enumerate(best)], axes[name] or 0)
         for name in names

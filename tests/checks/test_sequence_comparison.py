@@ -193,3 +193,7 @@ def test_a_state_that_clips_in_one_sequence_is_inconclusive_and_named() -> None:
     assert result.verdict is Verdict.INCONCLUSIVE
     assert result.details["cause"] == "the state 'h' clips at -1"
     assert judged(reference, lambda one: np.clip(one, -1, 1), loose).verdict is Verdict.PASSED
+    strict = TolerancesSpec.model_validate({"slice_error": 0.001})
+    result = judged(reference, lambda one: np.clip(one, -1, 1), strict, states={"h": "y"})
+    assert result.verdict is Verdict.FAILED
+    assert result.reason.endswith("; as if the state 'h' clips at -1")
