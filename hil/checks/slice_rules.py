@@ -29,6 +29,9 @@ SMALL_SHARE = 1e-4
 LOST = 0.5
 """A small slice is lost in an engine that is off by this multiple of the slice's own standard deviation."""
 
+ACCEPT = "keep its node in floating point, or write a tolerance slice_error if the robot does not need it"
+"""What to do about a small slice that is lost, in an output whose answers are compared."""
+
 DEAD_SHARE = 0.01
 """A live slice is dead in an engine where its standard deviation is under this share of the reference's."""
 
@@ -140,12 +143,15 @@ class AxisFacts:
         """
         sample, error = self.odd
         odd = self.live.any() and error >= UNRELATED
-        text = f"; sample {sample} differs by {error:.3g} standard deviations" if odd else ""
+        return (f"; sample {sample} differs by {error:.3g} standard deviations" if odd else "") + self.lost_text()
+
+    def lost_text(self) -> str:
+        """Return, as text, which small slices are lost; empty if there are none."""
         if not self.lost.any():
-            return text
+            return ""
         one, more = int(self.lost.argmax()), int(self.lost.sum()) - 1
         others = f" and {more} more" * bool(more)
-        return f"{text}; {self.name(one)}{others}, small beside the other slices, is lost by its own scale"
+        return f"; {self.name(one)}{others}, small beside the other slices, is lost by its own scale"
 
     def as_json(self) -> dict[str, Any]:
         """Return the facts for the report."""

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from hil.checks.comparison import Comparison
 from hil.checks.slices import MOST_SLICES, Slices
-from hil.config.spec import PRECISIONS, Precision, ToleranceSpec, TolerancesSpec
+from hil.config.spec import PRECISIONS, OutputSpec, Precision, ToleranceSpec, TolerancesSpec
+from hil.metrics.agreement.vectors import Values
 from hil.results import Judgement, Verdict
 
 ANYTHING = TolerancesSpec(slice_error=0.999, max_rel=1e9, max_abs=1e9, rmse=1e9, cosine=-1, sqnr_db=-1e9)
@@ -226,6 +227,23 @@ def test_a_small_slice_that_is_lost_does_not_pass(precision: Precision, change: 
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "slice 4 of axis 1 and 1 more, small beside the other slices, is lost" in judgement.reason
     assert judge(beside_pixels(1), beside_pixels(1.003), precision).verdict is Verdict.PASSED
+
+
+def test_a_small_component_of_a_regression_that_is_lost_does_not_pass() -> None:
+    """One small component of 30 is less of the answers than the limit: where INT8 loses it, nothing is decided."""
+    good = np.concatenate([RNG.normal(0, 300, (400, 29)), RNG.uniform(-1, 1, (400, 1))], axis=1).astype(np.float32)
+    bad = good.copy()
+    bad[:, 29] = 0
+    for engine, spec, verdict in (
+        (bad, None, Verdict.INCONCLUSIVE),
+        (good, None, Verdict.PASSED),
+        (bad, TolerancesSpec(slice_error=0.1), Verdict.PASSED),
+    ):
+        comparison = Comparison("int8", spec, answers=[Values("y", OutputSpec(kind="regression"))])
+        judgement = comparison.consume([[("y", good)]], [[("y", engine)]]).judge()
+        assert judgement.verdict is verdict, judgement.reason
+        named = "slice 29 of axis 1, small beside the other slices, is lost" in judgement.reason
+        assert named == (verdict is Verdict.INCONCLUSIVE)
 
 
 def masked(values: np.ndarray, mask: float) -> np.ndarray:
