@@ -46,6 +46,8 @@ BAD_SETS = {
     "dark": (images(60) * np.float32(0.2), "int8.ranges", "clipping removes"),
 }
 """By model: calibration data, the check that must fail, and a part of its reason."""
+ROUTES = ("explicit", "implicit")
+"""Models with a quantized ``deployed``, and with calibration data whose route is not used."""
 AUDIT = ("int8.calibration_set", "int8.ranges", "int8.repeatable", "int8.cache", "int8.disjoint")
 
 
@@ -61,6 +63,10 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Check
     quantize(root / "quantized.onnx", root, MemoryData(image=images(64)), spec).path.rename(root / "quantized.onnx")
     tables = [TABLE.format(name=name, batch=20 if name == "fixed" else 1) for name in ("plain", "fixed", "quantized")]
     tables += [TABLE.format(name=name, batch=1) for name in BAD_SETS]
+    for route in ROUTES:
+        table = TABLE.replace('method = "minmax"', f'route = "{route}"').format(name=route, batch=1)
+        tables.append(table.replace(f'"{route}.onnx"', '"plain.onnx"\ndeployed = {int8 = "quantized.onnx"}'))
+        np.savez(root / f"{route}.npz", image=images(60))
     (root / "hil.toml").write_text("".join(tables))
     config = load(root / "hil.toml")
     request = Request(config, "cpu", "fail", 0.0, "run", root / "report", progress=lambda _: None)
@@ -89,15 +95,17 @@ def test_the_audit_respects_a_fixed_batch(audit: dict[str, dict[str, CheckResult
         assert audit["fixed"][check].verdict is Verdict.PASSED, audit["fixed"][check].reason
 
 
-def test_ranges_that_came_with_the_model_are_audited(audit: dict[str, dict[str, CheckResult]]) -> None:
+@pytest.mark.parametrize("name", ["quantized", *ROUTES])
+def test_ranges_that_came_with_the_model_are_audited(audit: dict[str, dict[str, CheckResult]], name: str) -> None:
     """For a model with its own ranges, ``int8.repeatable`` is unsupported and ``int8.calibration_set`` is warned."""
-    results = audit["quantized"]
+    results = audit[name]
     assert results["int8.ranges"].verdict is Verdict.PASSED, results["int8.ranges"].reason
     assert results["int8.ranges"].measurement is not None
     assert (results["int8.repeatable"].verdict, results["int8.repeatable"].cause) == (
         Verdict.NOT_RUN,
         Cause.UNSUPPORTED,
     )
+    assert "own Q/DQ nodes" in results["int8.repeatable"].reason
     assert results["int8.calibration_set"].verdict is Verdict.WARNED
     assert "is not known" in results["int8.calibration_set"].reason
 

@@ -15,7 +15,7 @@ from hil.runtimes import runtime_record
 from hil.series import digest_of
 from hil.session.engines.provision import calibrated, is_implicit
 from hil.session.gather.gathered import Gathered
-from hil.session.gather.int8_audit import tensors
+from hil.session.gather.int8_audit import has_own_ranges, tensors
 from hil.session.gather.parity import compared, distinct_of, scored, side_by_side, where_of
 from hil.session.gather.placement import layers_of
 
@@ -65,8 +65,7 @@ def _method(session: EngineContext, row: Row) -> dict[str, Any]:
     Its ``route`` is ``explicit`` if hil calibrated, ``implicit`` if TensorRT's calibrator did, and ``foreign`` if the
     ranges came with the ONNX file or the engine.
     """
-    spec, deployed = session.model(row.model), session.model(row.model).deployed_in(row.precision)
-    if spec.engine is not None or deployed is not None or session.signature(row.model).has_qdq:
+    if has_own_ranges(session, row):
         return {"version": 1, "route": "foreign"}
     return {"version": 1, "route": "implicit" if is_implicit(session, row.model) else "explicit"}
 

@@ -43,7 +43,7 @@ def calibration_set(session: EngineContext, row: Row) -> Gathered:
     with session.progress.step(f"{row.model} int8: examining calibration and validation data"):
         ours = statistics_of(source, spec.calibration.samples if spec.calibration else None, source.stride or CHUNK)
         theirs = statistics_of(data, used, data.stride or CHUNK)
-    growth, unknown = _growth(session, row.model)
+    growth, unknown = _growth(session, row)
     facts = SetFacts(
         samples=ours.samples,
         distinct=ours.distinct,
@@ -66,15 +66,22 @@ def _spread(stats: Any) -> int8_set.Spread:
     return int8_set.Spread(stats.mean, stats.deviation, stats.low, stats.high)
 
 
+def has_own_ranges(session: EngineContext, row: Row) -> bool:
+    """Return whether the ranges came with the ONNX file (``path`` or ``deployed``) or the engine."""
+    spec = session.model(row.model)
+    brought = spec.engine is not None or spec.deployed_in(row.precision) is not None
+    return brought or session.signature(row.model).has_qdq
+
+
 def _growth(
-    session: EngineContext, name: str
+    session: EngineContext, row: Row
 ) -> tuple[list[tuple[int, Mapping[str, Sequence[float]]]], dict[str, str]]:
-    if session.model(name).engine is not None or session.signature(name).has_qdq:
+    if has_own_ranges(session, row):
         return [], {"growth": "the ranges came with the model, and nothing is calibrated here"}
-    snapshots = again(session, name)
+    snapshots = again(session, row.model)
     if len(snapshots) < 2:  # half of the set and the whole set
         return [], {"growth": "half of the samples is not a whole number of the model's batches"}
-    flowing = tensors(session, name)[0]
+    flowing = tensors(session, row.model)[0]
     return [(s.samples, {n: step for n, step in s.ranges.scales.items() if n in flowing}) for s in snapshots], {}
 
 
@@ -255,7 +262,7 @@ def repeatable(session: EngineContext, row: Row) -> Gathered:
     """
     name, source = row.model, session.calibration_data(row.model)
     in_use = scales_in_use(session, row)
-    if session.signature(name).has_qdq:
+    if has_own_ranges(session, row):
         raise Unsupported(f"the ranges came with the model's own Q/DQ nodes: model {name}: nothing is calibrated here")
     if is_implicit(session, name):
         fresh, where = _built_again(session, row), f"on {session.used}, by a build of its own"
