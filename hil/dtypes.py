@@ -48,6 +48,20 @@ def is_finite(array: Array) -> npt.NDArray[np.bool_]:
     return np.asarray(np.isfinite(array)) if is_float(array.dtype) else np.ones(array.shape, bool)
 
 
+def differences(ours: Array, theirs: Array) -> npt.NDArray[np.float64]:
+    """Return ``|ours - theirs|`` of two arrays of one type and shape, without NaN.
+
+    It is 0 where both are equal or NaN, infinite where only one is NaN, and not 0 where integers differ.
+    """
+    x, y = ours.astype(np.float64), theirs.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.abs(x - y)
+    if not is_float(ours.dtype):
+        return np.maximum(apart, ours != theirs)  # beyond 2**53, integers that differ can be equal as float64
+    same = (x == y) | (np.isnan(x) & np.isnan(y))
+    return np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
+
+
 def for_file(array: Array) -> Array:
     """Return the array as a file holds it: a view as a record array if numpy lacks its type, else the array itself."""
     return array.view(dtype_of(array.dtype.name)) if array.dtype.name in BITS else array

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from hil.agent.protocol.wire import BITS, ITEM_SIZES
-from hil.dtypes import for_file, from_file, how_to_save, is_finite, is_float, is_number, limits, named
+from hil.dtypes import differences, for_file, from_file, how_to_save, is_finite, is_float, is_number, limits, named
 from tests.arrays import ARRAYS
 
 if TYPE_CHECKING:
@@ -40,6 +40,23 @@ def test_what_a_type_is(name: str) -> None:
     assert least < greatest
     if is_float(dtype):
         assert not is_finite(np.array([np.nan], np.float32).astype(dtype)).any()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        (np.array([2**60, 5]), np.array([2**60 + 1, 8]), [1.0, 3.0]),
+        (np.array([0.0, np.nan, np.inf, np.inf]), np.array([-0.0, np.nan, np.inf, 1.0]), [0.0, 0.0, 0.0, np.inf]),
+        (np.array([np.nan, 1.0], np.float32), np.array([1.0, 3.0], np.float32), [np.inf, 2.0]),
+        (np.array([True, False]), np.array([True, True]), [0.0, 1.0]),
+        (np.array([200], np.uint8), np.array([250], np.uint8), [50.0]),
+    ],
+)
+def test_differences_are_never_nan_or_lost(
+    ours: npt.NDArray[Any], theirs: npt.NDArray[Any], expected: list[float]
+) -> None:
+    """Large integers that differ have a difference; NaN on one side only is infinite, on both sides 0."""
+    assert differences(ours, theirs).tolist() == expected
 
 
 def test_only_numbers_are_numbers() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from hil.checks.comparison import Comparison
 from hil.checks.task import Scores, task
 from hil.checks.verdicts import failed, inconclusive, judged
+from hil.dtypes import differences
 from hil.results import Judgement, Measurement, Verdict
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def _differs(first: npt.NDArray[np.generic], again: npt.NDArray[np.generic]) -> 
         return f"{again.dtype}{list(again.shape)} instead of {first.dtype}{list(first.shape)}"
     if first.tobytes() == again.tobytes():
         return ""
-    with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(first.astype(np.float64) - again.astype(np.float64))
-    return f"{np.count_nonzero(apart)} elements, by up to {np.nanmax(np.append(apart, 0)):.6g}"
+    apart = differences(first, again)
+    if not apart.any():
+        return "the sign of a 0 or the bits of a NaN"
+    return f"{np.count_nonzero(apart)} elements, by up to {apart.max():.6g}"

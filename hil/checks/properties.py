@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hil.checks.tolerances import DRAWN, Tolerance, Where, merge, somewhere
 from hil.checks.verdicts import failed, inconclusive, judged
-from hil.dtypes import is_finite, is_float
+from hil.dtypes import differences, is_finite, is_float
 from hil.results import Judgement, Measurement, Verdict
 from hil.stats.mask_values import largest_unmasked, same_masks
 
@@ -155,12 +155,11 @@ def _difference(  # noqa: PLR0913, PLR0917 - as ``difference``
     known = scales.get(name, 0.0)
     if not (both | (np.isnan(left) & np.isnan(right)) | (left == right)).all():
         return f"output {name!r} is not finite where the reference is, or the other way round"
-    left, right = left[both], right[both]
-    apart, scale = _apart(left, right, known), largest_unmasked(left, known)
+    apart, scale = _apart(ours[both], theirs[both], known), largest_unmasked(left[both], known)
     relative = {"max_rel": scale, "max_abs": 1.0}
     allowed = {key: bounds[key].value * unit for key, unit in relative.items() if key in bounds}
     if "max_abs" in allowed:  # which the config states: also of masks
-        apart = float(np.abs(left - right).max(initial=0.0))
+        apart = float(differences(ours, theirs)[both].max(initial=0.0))
     if "max_rel" in bounds and bounds["max_rel"].key is None and apart > allowed["max_rel"]:
         allowed["max_rel"] = max(allowed["max_rel"], ROUNDED * rounding().get(name, 0.0))
     if allowed and apart > (most := min(allowed.values())):
@@ -169,9 +168,11 @@ def _difference(  # noqa: PLR0913, PLR0917 - as ``difference``
 
 
 def _apart(one: Array, other: Array, scale: float) -> float:
-    """Return the largest difference, without equal masks. NaN if one is NaN."""
-    masked = same_masks(one, other, scale) if np.isfinite(one).all() and np.isfinite(other).all() else None
-    return float(np.abs(one - other).max(initial=0.0, where=True if masked is None else ~masked))
+    """Return the largest difference; for floats without equal masks."""
+    masked = None
+    if is_float(one.dtype) and is_finite(one).all() and is_finite(other).all():
+        masked = same_masks(one.astype(np.float64), other.astype(np.float64), scale)
+    return float(differences(one, other).max(initial=0.0, where=True if masked is None else ~masked))
 
 
 def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) -> str:
@@ -230,9 +231,9 @@ def batch_dependence(  # noqa: PLR0913, PLR0917 - two runs, and what their outpu
             if not declared.ranked or any(not isinstance(size, int) for size in free):
                 continue
             return f"output {name!r} of one sample changes its shape with the other samples of its batch"
-        one, other = (np.take(array, same, axis).astype(np.float64) for array in (ours, theirs))
+        one, other = (np.take(array, same, axis) for array in (ours, theirs))
         apart = _apart(one, other, scales.get(name, 0.0))
-        scale = largest_unmasked(one, scales.get(name, 0.0))
+        scale = largest_unmasked(one.astype(np.float64), scales.get(name, 0.0))
         allowed = ROUNDING[precision] * scale if is_float(ours.dtype) else 0.0
         if not apart <= allowed:
             changes = f"output {name!r} of one sample changes by {apart:.3g} with the other samples of its batch"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hil.checks.comparison import Comparison
 from hil.checks.verdicts import failed, inconclusive, judged
+from hil.dtypes import differences
 from hil.results import Judgement, Verdict
 
 if TYPE_CHECKING:
@@ -112,8 +111,5 @@ def _first(one: Outputs, other: Outputs) -> str:
 
 def _apart(ours: Array, theirs: Array) -> Array:
     """Return the largest difference in each step, shape [steps]; infinite where only one side is NaN."""
-    x, y = (array.reshape(len(array), -1).astype(np.float64) for array in (ours, theirs))
-    with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.abs(x - y))
-    largest: Array = np.nan_to_num(apart, nan=np.inf).max(axis=1, initial=0.0)
+    largest: Array = differences(ours, theirs).reshape(len(ours), -1).max(axis=1, initial=0.0)
     return largest

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -200,6 +200,19 @@ def test_identical_runs_are_repeatable() -> None:
 def test_a_differing_repetition_fails(again: Outputs, verdict: Verdict) -> None:
     """A repetition that differs in a bit, dtype, shape, order or output fails."""
     assert parity.repeatable([OUTPUTS, again]).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("first", "again", "words"),
+    [
+        (np.array([0.0, 1.0]), np.array([-0.0, 1.0]), "'x': the sign of a 0 or the bits of a NaN"),
+        (np.array([2**60, 1]), np.array([2**60 + 1, 1]), "'x': 1 elements, by up to 1"),
+        (np.array([np.nan, 1.0]), np.array([np.nan, 3.0]), "'x': 1 elements, by up to 2"),
+    ],
+)
+def test_a_differing_repetition_states_how(first: Any, again: Any, words: str) -> None:
+    """A difference that float64 does not show is stated as it is, never as one of 0 elements."""
+    assert words in parity.repeatable([[("x", first)], [("x", again)]]).reason
 
 
 @pytest.mark.parametrize("runs", [[], [OUTPUTS], [[], []], [[("x", np.empty((0, 2)))]] * 2])

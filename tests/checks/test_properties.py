@@ -110,8 +110,13 @@ def test_the_tighter_of_both_bounds_counts(spec: Mapping[str, object]) -> None:
 
 
 def test_integers_may_not_differ() -> None:
-    """An integer output that differs by one is a difference."""
-    assert difference(_y(np.array([3])), _y(np.array([4])), {"y": 100.0}, "fp16")
+    """An integer output that differs by one is a difference, also where float64 cannot show it."""
+    for number in (3, 2**60):
+        ours, theirs = np.array([number, 0]), np.array([number + 1, 0])
+        assert difference(_y(ours), _y(theirs), {"y": 100.0}, "fp16")
+        assert batch_dependence(_y(ours), _y(theirs), 2, {}, "fp16", SIGNATURE)
+    large, near = np.array([2, 5 * 10**6]), np.array([2, 5 * 10**6 + 1])  # no mask: integers have none
+    assert batch_dependence(_y(large), _y(near), 2, {}, "fp16", SIGNATURE, same=(1,))
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,14 @@ def test_the_sign_of_a_zero_counts() -> None:
     assert "sign of a 0" in judgement.reason
 
 
+def test_large_integers_differ_with_their_step() -> None:
+    """An integer that differs beyond 2**53 is a difference of a step, not one of bits."""
+    numbers = np.arange(20).reshape(10, 2) + 2**60
+    other = numbers.copy()
+    other[6, 1] += 1
+    assert "from step 6 on, there by up to 1:" in reset([("y", numbers)], [("y", other)], sequences=1).reason
+
+
 def test_one_sequence_does_not_pass() -> None:
     """One sequence, with nothing before or beside it, does not pass."""
     assert reset(SAME, SAME, sequences=0).verdict is Verdict.INCONCLUSIVE

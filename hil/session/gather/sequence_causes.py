@@ -12,6 +12,7 @@ from hil.diagnose.diagnosis import Step
 from hil.diagnose.repro import Replayed
 from hil.diagnose.state_faults import cause
 from hil.diagnose.step_replay import FLOOR, Trace
+from hil.dtypes import differences, is_finite
 from hil.errors import Unsupported
 from hil.onnx_files.host_run import run_on_host
 from hil.onnx_files.reference import cpu_session
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from hil.session.engine_context import EngineContext
 
     Arrays = dict[str, np.ndarray[Any, Any]]
+
+CONSTANT = 1e-7
+"""Up to this share of its largest magnitude, the deviation of an array is that of rounding: it is constant."""
 
 LARGE = 5.0
 """A step is wrong if its error is more than this multiple of the precision's tolerance; rounding alone stays below."""
@@ -161,13 +165,11 @@ def _worst_of(reference: np.ndarray[Any, Any], engine: np.ndarray[Any, Any] | No
 def step_errors(reference: np.ndarray[Any, Any], engine: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the largest difference in each step, shape ``[steps]``, in standard deviations of the reference.
 
-    The difference is infinite where only one side is NaN. If the reference is constant or not finite, any other
-    difference counts as 0.
+    Where the reference is constant, its magnitude replaces them, or 1 if that is 0. A difference is infinite where only
+    one side is NaN or infinite.
     """
-    ours, theirs = (array.reshape(len(array), -1).astype(np.float64) for array in (reference, engine))
-    spread = float(ours.std()) if ours.size else 0.0
-    with np.errstate(invalid="ignore", over="ignore"):
-        same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-        apart = np.where(same, 0.0, np.abs(ours - theirs))
-    worst = np.nan_to_num(apart, nan=np.inf).max(axis=1, initial=0.0)
-    return worst / spread if spread > 0 else np.where(np.isinf(worst), worst, 0.0)
+    worst = differences(reference, engine).reshape(len(reference), -1).max(axis=1, initial=0.0)
+    finite = reference[is_finite(reference)].astype(np.float64)
+    size = float(np.abs(finite).max(initial=0.0))
+    spread = float(finite.std()) if finite.size else 0.0
+    return worst / (spread if spread > CONSTANT * size else size or 1.0)
