@@ -6,6 +6,7 @@ In an *addressed* model each location is the SHA-256 of the data file, so the ON
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import stat
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 EXPORT = "export it again with its weights in the same folder"
 DIGEST = re.compile("[0-9a-f]{64}")
+PACKED = re.compile("(?:U?INT|FLOAT)([24])(?:E.*)?")
+"""The types of which several elements share a byte."""
 INLINE = 2**31 - 2**28
 """Most bytes of weights that are written into an ONNX file; the limit of the whole file is 2 GiB."""
 
@@ -85,15 +88,24 @@ def external_tensors(message: Any) -> Iterator[onnx.TensorProto]:
 def _end(tensor: onnx.TensorProto, entries: dict[str, str], model: Path) -> int:
     """Return how many bytes the data file must have to hold this tensor, by the offset and length in ``entries``.
 
-    Raise ``UserError`` if the offset or length is not a valid number.
+    Without a length, it is that of the tensor's shape and type. Raise ``UserError`` if the offset, length or type is
+    not valid.
     """
     try:
-        offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0)
-    except ValueError:
+        offset, length = int(entries.get("offset") or 0), int(entries.get("length") or _bytes_of(tensor))
+    except (ValueError, KeyError):
         offset = length = -1
     if offset < 0 or length < 0:
         raise UserError(f"the external data of {tensor.name!r} has no valid offset and length: model {model}: {EXPORT}")
     return offset + length
+
+
+def _bytes_of(tensor: onnx.TensorProto) -> int:
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    packed = PACKED.fullmatch(tensor.DataType.Name(tensor.data_type))
+    bits = int(packed[1]) if packed else 8 * tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return -(-math.prod(tensor.dims) * bits // 8)
 
 
 def _existing_file(model: Path, location: str, size: int) -> Path:

@@ -111,6 +111,19 @@ def test_invalid_locations(tmp_path: Path, location: str, message: str) -> None:
     assert f"model {folder / 'm.onnx'}: " in str(caught.value)
 
 
+@pytest.mark.parametrize(("kind", "size"), [("FLOAT", 16), ("FLOAT16", 8), ("INT4", 2), ("FLOAT4E2M1", 2), ("BOOL", 4)])
+def test_without_a_length_the_shape_counts(tmp_path: Path, kind: str, size: int) -> None:
+    """A file that is shorter than a tensor's shape and type require is refused, also if no length is written."""
+    model = onnx.load(str(_model(tmp_path / "m.onnx", offset=3)), load_external_data=False)
+    model.graph.initializer[0].data_type = TensorProto.DataType.Value(kind)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    (tmp_path / "w.bin").write_bytes(bytes(size + 3))
+    assert len(external_files(tmp_path / "m.onnx")) == 1
+    (tmp_path / "w.bin").write_bytes(bytes(size + 2))
+    with pytest.raises(UserError, match=f"has {size + 2} bytes, its tensors need {size + 3}"):
+        external_files(tmp_path / "m.onnx")
+
+
 @pytest.mark.parametrize(("offset", "length"), [(-1, 0), (0, -5)])
 def test_invalid_offsets_and_lengths(tmp_path: Path, offset: int, length: int) -> None:
     """A negative offset or length is rejected."""
