@@ -16,7 +16,13 @@ def loads(content: bytes) -> Any:
     ``RecursionError`` if it is nested too deeply, and ``ValueError`` for a duplicate key, NaN, infinity, and a number
     with a fraction or an exponent that is too large for float64.
     """
-    return json.loads(content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)
+    return json.loads(
+        content.decode("utf-8"),
+        object_pairs_hook=_unique,
+        parse_constant=_constant,
+        parse_float=_finite,
+        parse_int=_whole,
+    )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -29,6 +35,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(text: str) -> float:
     raise ValueError(f"{text} is not JSON")
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 def _finite(text: str) -> float:

@@ -59,6 +59,8 @@ def test_a_written_report_is_read_unchanged() -> None:
         (b'{"schema_version": 1, "value": NaN}', "NaN is not JSON"),
         (b'{"schema_version": 1, "value": -Infinity}', "-Infinity is not JSON"),
         (b'{"schema_version": 1, "value": 1e999}', "out of range"),
+        (b'{"schema_version": 1, "value": -' + b"7" * 400 + b"}", "7777 is out of range"),
+        (b'{"schema_version": 1, "value": ' + b"7" * 5000 + b"}", "7777 is out of range"),
         (b'{"schema_version": ' + b"9" * 5000 + b"}", "report.json: "),
     ],
 )
