@@ -73,9 +73,7 @@ def has_own_ranges(session: EngineContext, row: Row) -> bool:
     return brought or session.signature(row.model).has_qdq
 
 
-def _growth(
-    session: EngineContext, row: Row
-) -> tuple[list[tuple[int, Mapping[str, Sequence[float]]]], dict[str, str]]:
+def _growth(session: EngineContext, row: Row) -> tuple[list[tuple[int, Mapping[str, Sequence[float]]]], dict[str, str]]:
     if has_own_ranges(session, row):
         return [], {"growth": "the ranges came with the model, and nothing is calibrated here"}
     snapshots = again(session, row.model)
