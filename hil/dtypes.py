@@ -55,11 +55,12 @@ def differences(ours: Array, theirs: Array) -> npt.NDArray[np.float64]:
     """
     x, y = ours.astype(np.float64), theirs.astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(x - y)
-    if not is_float(ours.dtype):
-        return np.maximum(apart, ours != theirs)  # beyond 2**53, integers that differ can be equal as float64
-    same = (x == y) | (np.isnan(x) & np.isnan(y))
-    return np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart))
+        apart: npt.NDArray[np.float64] = np.asarray(np.abs(x - y))
+    if is_float(ours.dtype):
+        apart[np.isnan(apart)] = np.inf
+        apart[(x == y) | (np.isnan(x) & np.isnan(y))] = 0.0
+        return apart
+    return np.maximum(apart, ours != theirs, out=apart)  # beyond 2**53, different integers can be equal as float64
 
 
 def for_file(array: Array) -> Array:

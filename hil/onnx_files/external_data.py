@@ -105,7 +105,7 @@ def _bytes_of(tensor: onnx.TensorProto) -> int:
 
     packed = PACKED.fullmatch(tensor.DataType.Name(tensor.data_type))
     bits = int(packed[1]) if packed else 8 * tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    return -(-math.prod(tensor.dims) * bits // 8)
+    return -(-int(math.prod(tensor.dims)) * bits // 8)
 
 
 def _existing_file(model: Path, location: str, size: int) -> Path:

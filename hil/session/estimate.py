@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hil.runtimes import runtime_record
-from hil.session.sampling.replicates import fewest_of
+from hil.session.engines.load_options import streams
+from hil.session.sampling.replicates import QUANTILES, fewest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -107,7 +108,9 @@ def estimate(  # noqa: PLR0913 - the run's plan and settings, and what is known 
     models = {name for name, _ in checks}
     if over > 0 and runs > 1:
         timed = {
-            name for (name, _), ids in checks.items() if any(each.startswith(("latency.", "fps.")) for each in ids)
+            (name, streams(config.target(target), config.model(name, target)) if each == "fps.sustained" else 1)
+            for (name, _), ids in checks.items()
+            for each in ids & {*QUANTILES, "fps.sustained"}
         }
         parts["waiting between runs"] += over * len(timed)
     for name in models & speeds.keys():

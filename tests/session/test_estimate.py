@@ -61,6 +61,20 @@ def test_a_model_of_unknown_speed_is_named(config: Config) -> None:
     )
 
 
+@pytest.mark.parametrize(("settings", "waits"), [("", 1), ("run.streams = 2\n", 2)])
+def test_runs_wait_once_for_all_precisions(tmp_path: Path, settings: str, waits: int) -> None:
+    """The runs of a model are spread once, and once more for inferences in flight."""
+    config = load(project(tmp_path, MODEL + f'precisions = ["fp32", "fp16"]\n{settings}{GPU}'))
+    row = expand(config, "gpu").rows[0]
+
+    def waiting(*checks: str) -> float:
+        rows = [row.model_copy(update={"id": c, "precision": p}) for c in checks for p in ("fp32", "fp16")]
+        return estimate(config, "gpu", rows, {}, 3, over=60).parts.get("waiting between runs", 0)
+
+    assert waiting("latency.p50", "fps.sustained") == 60 * waits
+    assert waiting("latency.cold_load") == 0
+
+
 def test_nothing_to_run_takes_no_time(config: Config) -> None:
     """Without rows the estimate is zero, whatever is known of models."""
     assert estimate(config, "cpu", (), {"a": Speed(0.05, 1000)}, 1).seconds == 0

@@ -168,7 +168,7 @@ def step_errors(reference: np.ndarray[Any, Any], engine: np.ndarray[Any, Any]) -
     Where the reference is constant, its magnitude replaces them, or 1 if that is 0. A difference is infinite where only
     one side is NaN or infinite.
     """
-    worst = differences(reference, engine).reshape(len(reference), -1).max(axis=1, initial=0.0)
+    worst: np.ndarray[Any, Any] = differences(reference, engine).reshape(len(reference), -1).max(axis=1, initial=0.0)
     finite = reference[is_finite(reference)].astype(np.float64)
     size = float(np.abs(finite).max(initial=0.0))
     spread = float(finite.std()) if finite.size else 0.0

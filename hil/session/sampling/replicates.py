@@ -119,7 +119,9 @@ def run_values(
     if requested < MIN_RUNS or judgement.measurement is None or row.id not in {*QUANTILES, "fps.sustained"}:
         return None
     if session.over > 0:
-        key = ("spread", row.model, row.precision, str(streams))
+        # The first row of a model makes the runs of all engines that were planned.
+        alone = row.precision not in session.engines.needed(row.model)
+        key = ("spread", row.model, row.precision if alone else "", str(streams))
         session.memo.once(key, lambda: _spread(session, row, requested, streams))
     runs = measure_runs(session, row.model, row.precision, requested, streams=streams)
     results, why_not = values(row.id, runs, series.method)

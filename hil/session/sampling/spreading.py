@@ -25,6 +25,8 @@ def spread(session: EngineContext, model: str, precision: str, n: int, measure: 
     began = time.monotonic()
     last = session.over  # seconds after the beginning at which the last run begins
     for number in range(1, n + 1):
+        if not precisions:
+            return
         if number > 1:
             _wait(session, began + last * (number - 1) / (n - 1), f"{model}: waiting before run {number} of {n}")
         for each in tuple(precisions):

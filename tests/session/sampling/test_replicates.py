@@ -108,6 +108,22 @@ def test_runs_are_fresh_processes_measured_once(make_request: MakesRequests, mon
     assert files == [f"toy-fp32-run-{number}.npz" for number in (1, 2, 3)]
 
 
+def test_the_runs_of_all_precisions_are_spread_once(make_request: MakesRequests) -> None:
+    """The runs of a model's precisions share one wait: none of them waits again."""
+    messages: list[str] = []
+    request = make_request()
+    path = request.config.path
+    text = path.read_text().replace('precisions = ["fp32"]', 'precisions = ["fp32", "int8"]')
+    path.write_text(f'{text}\n[models.toy.calibration]\ndata = "validation.npz"\n')
+    request = replace(quick(request, runs=2), over=8.0, progress=messages.append)
+    rows = expand(request.config, request.target).of("latency.p99")
+    with closing(Session.open(request)) as session:
+        session.engines.plan((one.model, one.precision) for one in rows)
+        results = [session.judge(one).result for one in rows]
+    assert [len(one.measurement.runs) for one in results if one.measurement] == [2, 2]
+    assert sum("waiting before run" in message for message in messages) == 1, messages
+
+
 def test_without_runs_only_the_series_is_timed(make_request: MakesRequests) -> None:
     """Without ``--hil-runs`` a measurement has no run values and no run files."""
     request = make_request()

@@ -52,6 +52,17 @@ def test_the_runs_of_all_engines_are_spread(now: list[float]) -> None:
     assert "digits: waiting before run 2 of 4" in messages
 
 
+def test_without_an_engine_nothing_waits(now: list[float]) -> None:
+    """Once every engine has failed, no time passes."""
+
+    def fail(precision: str, number: int) -> None:
+        raise EngineBuildError(f"{precision} {number} crashes")
+
+    messages: list[str] = []
+    spread(session(600, messages, [], now), "digits", "fp32", 4, fail)
+    assert (now, messages) == ([50.0], [])
+
+
 def test_a_short_time_makes_no_run_wait(now: list[float]) -> None:
     """If the runs take longer than ``--hil-over``, no run waits, and a message states this."""
     runs, messages = runs_of(20, 4, 5, now)
