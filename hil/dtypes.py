@@ -60,7 +60,8 @@ def differences(ours: Array, theirs: Array) -> npt.NDArray[np.float64]:
         apart[np.isnan(apart)] = np.inf
         apart[(x == y) | (np.isnan(x) & np.isnan(y))] = 0.0
         return apart
-    return np.maximum(apart, ours != theirs, out=apart)  # beyond 2**53, different integers can be equal as float64
+    np.maximum(apart, ours != theirs, out=apart)  # beyond 2**53, different integers can be equal as float64
+    return apart
 
 
 def for_file(array: Array) -> Array:
