@@ -24,6 +24,9 @@ FEWEST = 6
 BOUNDED = 0.25
 """Largest power of the step with which a bounded error may seem to grow, since it settles after some steps."""
 
+FAST = 1.0
+"""Mean power above which an error grows, whatever its interval: few sequences may differ in their rates."""
+
 TRANSIENT = 0.05
 """The share of the steps that is left out at the beginning, where every error still grows."""
 
@@ -74,7 +77,7 @@ def growth(
         return Growth("unknown", 0.0, -math.inf, math.inf)
     powers = [_slope(np.log(steps), levels) for steps, levels in curves]
     mean, low, high = independent_mean(powers, confidence, worth)
-    if low <= BOUNDED:
+    if low <= BOUNDED and mean <= FAST:
         return Growth("bounded", mean, low, high)
     by_power = sum(_residual(np.log(steps), levels) for steps, levels in curves)
     by_rate = sum(_residual(steps, levels) for steps, levels in curves)

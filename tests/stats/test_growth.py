@@ -32,6 +32,12 @@ def test_the_kind_is_found(kind: str) -> None:
         assert found.low <= 0.02 <= found.high or abs(found.rate - 0.02) < 2e-3
 
 
+def test_rates_that_differ_between_few_sequences_are_not_bounded() -> None:
+    """An error that grows exponentially in two of three sequences grows, although its interval reaches 0."""
+    errors = [1e-9 * np.exp(rate * STEPS) for rate in (0.0, 0.02, 0.03)]
+    assert growth(errors, 0.95).kind == "exponential"
+
+
 def test_reduced_curves_give_the_same_rate() -> None:
     """If a curve has fewer points than its sequence has steps, its rate is still per step, not per point."""
     errors = [np.exp(0.02 * STEPS)[4::10] for _ in range(3)]
