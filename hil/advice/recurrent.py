@@ -22,10 +22,10 @@ def where_it_arises(check: CheckResult, around: Around) -> Iterator[str]:
     if check.id != FREE or check.verdict is not Verdict.FAILED:
         return
     other = around.judged(check, FORCED, check.precision)
-    if other is None or other.verdict is Verdict.NOT_RUN:
+    if other is None or other.verdict not in (Verdict.PASSED, Verdict.FAILED):
         return
     cause = check.details.get("cause")
-    if other.verdict is not Verdict.PASSED:
+    if other.verdict is Verdict.FAILED:
         place = table(table(other.details.get("diagnosis")).get("step"))
         at = f", as in step {place.get('step')} of sequence {place.get('sequence')}" if place else ""
         yield f"{FORCED} is {other.verdict.value}{at}: correct the single step first, since its error is carried on"

@@ -132,7 +132,7 @@ def _stretched(uses: Sequence[TensorUse]) -> str:
     use = max(wide, key=lambda use: use.top / peaks[use.top])
     more = f" and {len(wide) - 1} more" if len(wide) > 1 else ""
     return (
-        f"the range of {use.name!r}{more} is too wide: it reaches {use.top:.4g}, validation only {use.peak:.4g}: "
+        f"the range of {use.name!r}{more} is too wide: it reaches {use.top:.4g}, validation only {peaks[use.top]:.4g}: "
         "look for an outlier in the calibration data, or use method = 'percentile'"
     )
 

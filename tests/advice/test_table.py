@@ -242,6 +242,13 @@ def test_a_failure_without_a_number_has_no_advice() -> None:
     assert advice_by_row(rows) == {}
 
 
+def test_a_step_is_blamed_only_if_it_failed() -> None:
+    """An undecided or warned row of single steps does not show whether the step or the state is at fault."""
+    for other in (UNSETTLED, {"verdict": Verdict.WARNED}):
+        rows = {"sequence.free_running fp32": FAILED, "sequence.teacher_forced fp32": other}
+        assert "sequence.free_running fp32" not in advice_by_row(rows)
+
+
 def test_one_number_of_samples_is_named() -> None:
     """If a loss is a share of answers, only the row's reason states how many samples are needed, not the advice."""
     bounds = {"low": 0.01, "high": 0.11, "n": 79, "confidence": 0.95}

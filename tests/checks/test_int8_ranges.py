@@ -52,6 +52,8 @@ def test_a_stretched_range_fails_unless_it_is_shared() -> None:
     judged = int8_ranges.ranges(RangesFacts([USE, wide], 50), LIMIT)
     assert judged.verdict is Verdict.FAILED
     assert "'pool' is too wide" in judged.reason
+    judged = int8_ranges.ranges(RangesFacts([USE, replace(wide, peak=1.0), replace(wide, name="conv")], 50), LIMIT)
+    assert "'pool' and 1 more is too wide: it reaches 10, validation only 2:" in judged.reason
     assert verdict(wide, replace(wide, name="conv", peak=9.0)) is Verdict.PASSED
     assert verdict(USE, replace(wide, peak=0.0)) is Verdict.PASSED  # a tensor of zeros shows no stretch
 
