@@ -112,6 +112,9 @@ def report_outcome(on_cpu: float, on_target: float, index: dict[str, Any]) -> in
 
     The failure counts as reproduced if this CPU has the same error or at least the share ``MUCH`` of it.
     """
+    if on_cpu == on_target == 0:
+        print("not reproduced: neither this CPU nor the target has an error")
+        return NOT_SHOWN
     if on_cpu == on_target or on_cpu >= MUCH * on_target > 0:
         print("reproduced: the same graph gives the same failure on this CPU, so the graph is at fault, not the target")
         return SHOWN

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.parity.engines import in_fp16
 from hil.diagnose import repro
 from hil.diagnose.bisect import diagnose
+from hil.diagnose.replay import NOT_SHOWN, SHOWN, report_outcome
 from hil.errors import UserError
 from hil.session.diagnosing import Examined
 from tests.diagnose.graphs import feeds, net, with_constant
@@ -66,6 +67,13 @@ def test_a_fault_of_the_runtime_is_not_reproduced(tmp_path: Path) -> None:
     assert ran.returncode == 3, ran.stderr
     assert "not reproduced" in ran.stdout
     assert "target" in ran.stdout
+
+
+def test_no_error_at_all_is_not_reproduced(capsys: pytest.CaptureFixture[str]) -> None:
+    """If neither this CPU nor the target has an error, nothing was reproduced; an infinite error on both is."""
+    assert report_outcome(0.0, 0.0, {}) == NOT_SHOWN
+    assert capsys.readouterr().out.startswith("not reproduced")
+    assert report_outcome(float("inf"), float("inf"), {}) == SHOWN
 
 
 def test_an_overflow_follows_from_the_reference(tmp_path: Path) -> None:
