@@ -9,7 +9,7 @@ from hil.agent.containers.container_spec import is_reference
 from hil.config.checks import build_checks, deploy_checks, input_checks, output_checks, scenario_checks, value_ranges
 from hil.config.explain import Keys, Mistake
 from hil.config.fields import PRECISIONS
-from hil.config.merge import limits_of
+from hil.config.merge import limits_of, on_target
 from hil.units import show
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ def doubts(spec: ConfigSpec) -> Iterator[Mistake]:
         least = show(spec.measure.duration, "s")
         yield Mistake(("measure", "budget"), f"is less than measure.duration: write at least {least}")
     for name, model in spec.models.items():
-        yield from _order(("models", name, "limits", "latency"), model.limits.latency)
-        for precision in PRECISIONS:
-            if model.limits.own(precision) is not None:
-                keys = ("models", name, "limits", precision, "latency")
-                yield from _order(keys, limits_of(model.limits, precision).latency)
+        yield from _orders(("models", name, "limits"), model.limits, model.limits)
+        for target, override in model.on.items():
+            if override.limits is not None:
+                keys = ("models", name, "on", target, "limits")
+                yield from _orders(keys, override.limits, on_target(model, target).limits)
         yield from build_checks.doubts(("models", name), model)
         yield from scenario_checks.doubts(("models", name), model, spec.measure)
         used = set(model.precisions).union(*(override.precisions or () for override in model.on.values()))
@@ -117,6 +117,15 @@ def _limits(keys: Keys, limits: CommonLimits) -> Iterator[Mistake]:
     if above is not None and exclude is not None and above > exclude:
         what = f"above ({show(above, '1')}) is greater than exclude ({show(exclude, '1')})"
         yield Mistake((*keys, "regression"), f"{what}: set above to exclude or less")
+
+
+def _orders(keys: Keys, written: LimitsSpec, merged: LimitsSpec) -> Iterator[Mistake]:
+    """Yield the mistakes in the order of latencies in the table ``written``, whose limits are ``merged``."""
+    if "latency" in written.model_fields_set:
+        yield from _order((*keys, "latency"), merged.latency)
+    for precision in PRECISIONS:
+        if written.own(precision) is not None:
+            yield from _order((*keys, precision, "latency"), limits_of(merged, precision).latency)
 
 
 def _order(keys: Keys, latency: LatencyLimits) -> Iterator[Mistake]:
