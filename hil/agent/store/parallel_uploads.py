@@ -37,7 +37,11 @@ class UploadPipe:
         self.pending = 0
         self._wait = wait
         os.mkfifo(path, 0o600)
-        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            self._unlink()
+            raise
         with contextlib.suppress(OSError):  # without it, the upload is only slower
             fcntl.fcntl(self._fd, F_SETPIPE_SZ, PIPE_BYTES)
 

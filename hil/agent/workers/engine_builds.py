@@ -64,7 +64,7 @@ class EngineBuilds:
         facts = key_facts(request, self._libraries(), probe.machine()["l4t"])
         key = key_of(facts)
         if request.get("find") is True:
-            stored = self.records.find(key) is not None
+            stored = self._usable(key) is not None
             return {"key": key, "stored": stored, "power_mode": build_inputs.power_mode()}
         with self._turn():
             record, damage = self._undamaged(key, request["model"])
@@ -73,15 +73,20 @@ class EngineBuilds:
                 record = self._shared(request, key, facts, damage) or self._build(request, model, key, facts, damage)
         return dict(record, cached=cached)
 
+    def _usable(self, key: str) -> Optional[Dict[str, Any]]:
+        """Return the engine's record; None without one, or if another board built the engine in another power mode."""
+        record = self.records.find(key)
+        if record is not None and record.get("built_on") and not _in_this_mode(record):
+            return None  # the power mode was changed since, so the board that built it is not an equal one
+        return record
+
     def _undamaged(self, key: str, model: str) -> Tuple[Optional[Dict[str, Any]], Optional[str]]:
         """Return the engine's record or None, and the damage of its file or None.
 
         The record is None if it is missing, if its file is damaged, or if another board built the engine and the power
         mode was changed since then.
         """
-        record = self.records.find(key)
-        if record is not None and record.get("built_on") and not _in_this_mode(record):
-            return None, None  # the power mode was changed since, so the board that built it is not an equal one
+        record = self._usable(key)
         if record is None or record["digest"] == model:  # the model was verified already
             return record, None
         try:
