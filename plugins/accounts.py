@@ -88,7 +88,7 @@ class NodeStates:
         if row.model in self.out_of_scope:
             return Cause.OUT_OF_SCOPE, "--hil-model left this model out"
         if among(self.deselected):
-            return Cause.DESELECTED, "its test was deselected on the command line"
+            return Cause.DESELECTED, "its test was deselected"
         if among(self.finished):
             nothing = "its test ended without giving a result"
             return (Cause.STOPPED, f"{nothing}: {self.problem}") if self.problem else (Cause.NO_RESULT, nothing)

@@ -49,7 +49,7 @@ def make_release(  # noqa: PLR0913, PLR0917 - all parts of a release
     for engine in judged.engines:
         engines |= {path: files[data.file] for path, data in release.external_paths(engine).items()}
     contents = {
-        **release.own_files(config, deploy_spec(config, robot)),
+        **release.own_files(config, robot, deploy_spec(config, robot)),
         **{f"golden/{name}.npz": model_samples.content() for name, model_samples in samples.items()},
         REPORT: judged.content,
         **({} if judged.bundle is None else {BUNDLE: judged.bundle}),

@@ -96,8 +96,8 @@ def external_paths(engine: EngineUsed) -> dict[str, ExternalData]:
     return {f"engines/{data.digest}": data for data in engine.external}
 
 
-def own_files(config: Config, spec: DeploySpec) -> dict[str, bytes]:
-    """Return the content of the robot's config files by their path in a release.
+def own_files(config: Config, robot: str, spec: DeploySpec) -> dict[str, bytes]:
+    """Return the content of the config files of ``robot`` by their path in a release.
 
     Raises ``UserError`` if one cannot be read or is larger than ``LARGEST``.
     """
@@ -109,7 +109,7 @@ def own_files(config: Config, spec: DeploySpec) -> dict[str, bytes]:
                 content = stream.read(LARGEST + 1)
         except OSError as error:
             raise UserError(
-                f"{file} cannot be read: {error.strerror}: correct the key 'config' in [targets.NAME.deploy]"
+                f"{file} cannot be read: {error.strerror}: correct the key 'config' in [targets.{robot}.deploy]"
             ) from None
         if len(content) > LARGEST:
             raise UserError(f"{file} has more than {LARGEST >> 20} MiB, too many for a config: choose a smaller file")

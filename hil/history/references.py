@@ -53,7 +53,7 @@ class Scope:
 def resolve(scope: Scope, ref: str) -> tuple[RunRecord, ...]:
     """Return the runs that ``ref`` names, newest first. Raises ``UserError`` if it names none or is ambiguous."""
     if match := LATEST.fullmatch(ref):
-        return _latest(scope, int(match[1] or 0))
+        return _latest(scope, ref, int(match[1] or 0))
     kind, colon, name = ref.partition(":")
     if colon and kind in GROUPS:
         return _group(scope, kind, name)
@@ -73,13 +73,13 @@ def find(scope: Scope, ref: str) -> RunRecord:
     return runs[0] if len({run.id for run in runs}) == 1 else resolve(scope, ref)[0]
 
 
-def _latest(scope: Scope, back: int) -> tuple[RunRecord, ...]:
+def _latest(scope: Scope, ref: str, back: int) -> tuple[RunRecord, ...]:
     runs = scope.runs(limit=1, offset=back)
     if not runs:
         count = len(scope.runs(limit=back + 1))
         found = "1 usable run" if count == 1 else f"{count or 'no'} usable runs"
         again = "once more" if count else "first"
-        raise UserError(f"latest~{back}: the history has {found}{scope}: run pytest --target=NAME {again}")
+        raise UserError(f"{ref}: the history has {found}{scope}: run pytest --target=NAME {again}")
     return tuple(runs)
 
 

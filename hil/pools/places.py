@@ -193,7 +193,10 @@ class Places(Source):
         ]
         held = "; ".join(f"{each['place']} is held by {each['by']} since {each['since']}" for each in others)
         queue = f"place {event.get('place_in_queue')} of {event.get('queue')} in the queue"
-        return f"waiting for {event.get('missing')} more places: {queue}: {held or 'no place is free'}"
+        missing = event.get("missing")
+        return (
+            f"waiting for {missing} more {'place' if missing == 1 else 'places'}: {queue}: {held or 'no place is free'}"
+        )
 
     def _command(self, **command: Any) -> None:
         with self._lock:

@@ -117,9 +117,13 @@ def matrix(report: Report) -> Table:
     for group in groups[:MOST_GROUPS]:
         title = Text(printable(group.title)).append(" foreign" if group.title in foreign else "", style="yellow")
         table.add_row(title, *(_cell(group.of(name)) for name in names))
-    if len(groups) > MOST_GROUPS:
-        table.add_row(f"… {len(groups) - MOST_GROUPS} more: see report.html", *("" for _ in names))
+    _add_rest(table, len(groups))
     return table
+
+
+def _add_rest(table: Table, groups: int) -> None:
+    if groups > MOST_GROUPS:
+        table.add_row(f"… {groups - MOST_GROUPS} more: see report.html", *("" for _ in table.columns[1:]))
 
 
 def numbers(report: Report) -> Table:
@@ -138,6 +142,7 @@ def numbers(report: Report) -> Table:
         cells: list[str | Text] = [_number(values[name]) if name in values else "" for name in shown]
         cells += [Text(printable(boards.get((model, precision), "")))] if boards else []
         table.add_row(Text(printable(f"{model} {precision}")), *cells)
+    _add_rest(table, len(measured) if shown else 0)
     return table
 
 
@@ -149,7 +154,8 @@ def answers(report: Report) -> Table:
     for title in ("changed", "limit", "score drift", "F1"):
         table.add_column(title, justify="right", overflow="fold")
     table.add_column("note", overflow="fold")
-    for group in view.groups(report)[:MOST_GROUPS]:
+    groups = [group for group in view.groups(report) if answers_view.tables(group)]
+    for group in groups[:MOST_GROUPS]:
         for check, rows in answers_view.tables(group):
             title = group.title if check == "parity.outputs" else f"{group.title} {check}"
             for row in rows:
@@ -157,6 +163,7 @@ def answers(report: Report) -> Table:
                 cells = (f"{row.output} ({row.kind})", row.changed, row.limit, drift, row.f1)
                 note = Text(printable(row.note), style="yellow" if row.weaker else "dim")
                 table.add_row(*(Text(printable(cell)) for cell in (title, *cells)), note)
+    _add_rest(table, len(groups))
     return table
 
 

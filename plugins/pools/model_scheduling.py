@@ -73,7 +73,10 @@ class ModelScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist ships 
         """Add the tests of a worker. Stop the run if its tests differ from those of the earlier workers."""
         models = self._boards.models_of(node)
         known = self.collection if self.collection_is_completed else None
-        if models is None or (known is not None and list(collection) != known):
+        if models is None:
+            self._boards.stop(f"worker {node.gateway.id} did not report the models of its tests: run again")
+            return
+        if known is not None and list(collection) != known:
             self._boards.stop(f"worker {node.gateway.id} and the other workers collected different tests: run again")
             return
         self._models.update(models)

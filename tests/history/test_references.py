@@ -71,7 +71,7 @@ def test_unusable_runs_stay_visible(history: History) -> None:
 @pytest.mark.parametrize(
     ("ref", "message"),
     [
-        ("latest~4", "has 4 usable runs: run pytest --target=NAME once more"),
+        ("latest~4", "^latest~4: the history has 4 usable runs: run pytest --target=NAME once more"),
         ("jetpack:5.1", r"the history has 6\.1, 6\.2"),
         ("jetpack:", "no usable run"),
         ("target:cpuu", "did you mean 'cpu'"),

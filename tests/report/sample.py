@@ -265,7 +265,7 @@ def failed() -> Report:
             evidence=None,
             executed_on=None,
             engine=None,
-            reason="its test was deselected on the command line",
+            reason="its test was deselected",
         )
     )
 

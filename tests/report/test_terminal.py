@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from hil.report import view
+from typing import TYPE_CHECKING
+
+from hil.report import terminal, view
 from hil.report.parts import next_steps
 from hil.report.terminal import as_text
 from hil.units import show
 from tests.report import sample
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_the_numbers_are_those_of_the_report() -> None:
@@ -19,6 +24,15 @@ def test_the_numbers_are_those_of_the_report() -> None:
         assert show(values["latency.p99"].value, "s") in row
         assert show(values["fps.sustained"].value, "1/s").removesuffix(" /s") in row
         assert show(values["memory.peak"].value, "B") in row
+
+
+def test_what_is_cut_off_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each table that shows only some engines states how many more there are."""
+    report = sample.passed()
+    engines = len(view.measured(report))
+    assert engines > 1
+    monkeypatch.setattr(terminal, "MOST_GROUPS", 1)
+    assert f"… {engines - 1} more: see report.html" in list(terminal.numbers(report).columns[0].cells)
 
 
 def test_the_next_step_suits_the_check() -> None:
