@@ -82,6 +82,11 @@ class Trials:
         """
         self._config, self._model, self._target, self._progress = config, model, target, progress
         self._spec = config.model(model, target)
+        if self._spec.deployed_in("int8") is not None:
+            raise UserError(
+                f"model {model} has a quantized file as deployed, in which no node can be kept in floating point: on "
+                f"target {target!r}: remove deployed for int8"
+            )
         if self._spec.calibration is None or self._spec.calibration.route == "implicit":
             raise UserError(
                 f"model {model} is not calibrated by pytest-hil on target {target!r}, so no node can be kept in "

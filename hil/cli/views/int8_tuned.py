@@ -76,16 +76,14 @@ def recommend(  # noqa: PLR0913 - the outcome, and where it is written
         out.print(Text(f"the tolerances of {model} hold in full INT8: hil.toml needs no change", style="green"))
     else:
         spec = config.model(model, target).calibration
-        _write(config, model, target, [*(spec.exclude_nodes if spec is not None else ()), *best.keep], write=write)
+        _write(config, model, [*(spec.exclude_nodes if spec is not None else ()), *best.keep], write=write)
 
 
-def _write(config: Config, model: str, target: str, nodes: list[str], *, write: bool) -> None:
-    """Write ``nodes`` into the calibration table that applies to ``target`` if ``write`` is true, else print them."""
+def _write(config: Config, model: str, nodes: list[str], *, write: bool) -> None:
+    """Write ``nodes`` into the model's calibration table if ``write`` is true, else print them."""
     out = console()
     text, data = read_text(config.path)
-    own = config.spec.models[model].on.get(target)
-    of_target = own is not None and "calibration" in own.model_fields_set
-    table = ("models", model, *(("on", target) if of_target else ()), "calibration")
+    table = ("models", model, "calibration")
     changed = with_strings(text, table, "exclude_nodes", nodes) if write else None
     name = f"[{'.'.join(table)}]"
     if changed is None:
