@@ -25,7 +25,7 @@ NAMED = 10
 ELSEWHERE = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX"})
 """Variables set by git hooks, which would make git use another repository."""
 OURS = Path(hil.__file__).parent
-ROOMS = ("", "fixtures", "plugins", "suites", "../conftest.py")
+OWN = ("", "fixtures", "plugins", "suites", "../conftest.py")
 """The folders and files of hil itself, relative to ``OURS``. In hil's repository, ``fixtures``, ``plugins`` and
 ``suites`` are links to folders beside ``hil``, and pytest loads the ``conftest.py`` there."""
 
@@ -123,7 +123,7 @@ def imported() -> Iterator[Path]:
 
 def _installed() -> set[Path]:
     names = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
-    places: list[str | Path] = [*(sysconfig.get_paths()[name] for name in names), *(OURS / room for room in ROOMS)]
+    places: list[str | Path] = [*(sysconfig.get_paths()[name] for name in names), *(OURS / name for name in OWN)]
     places += [*site.getsitepackages(), site.getusersitepackages()]
     return {path for place in places for path in (Path(place).absolute(), Path(place).resolve())}
 

@@ -36,7 +36,7 @@ SAME_NAME = {
     "connect": "to a database, and to an SSH server",
     "target": "any target, and one over SSH",
     "recurrence": "steps with a state under any runtime, and under TensorRT",
-    "control": "one workload through the rooms: the agent times it, the session builds it, statistics, comparison",
+    "control": "one workload through all layers: the agent times it, the session builds it, statistics, comparison",
     "session_noise": "the statistic, and its values from the history",
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOMS = ("plugins", "fixtures", "suites")
+LINKED = ("plugins", "fixtures", "suites")
 NOT_SHIPPED = ("ruff.toml", ".pyc", ".md")
 """Endings of files inside hil/ that only this repository needs."""
 
@@ -75,19 +75,22 @@ def files_of_wheel(folder: Path) -> list[str]:
 
 
 def package_files(root: Path) -> list[str]:
-    """Return the files of the package: those of ``hil`` and of the folders ``ROOMS``, which it links to."""
+    """Return the files of the package: those of ``hil`` and of the folders ``LINKED``, to which it has links."""
     files = [path.relative_to(root) for path in (root / "hil").rglob("*") if path.is_file()]
     files += [
-        Path("hil") / path.relative_to(root) for room in ROOMS for path in (root / room).rglob("*") if path.is_file()
+        Path("hil") / path.relative_to(root)
+        for folder in LINKED
+        for path in (root / folder).rglob("*")
+        if path.is_file()
     ]
     return sorted({str(path) for path in files if not path.name.endswith(NOT_SHIPPED)})
 
 
-def test_rooms_are_links(repository: Path) -> None:
-    """``hil`` has a link to each room at the top, so import name, wheel and checkout are one tree."""
-    for room in ROOMS:
-        assert (repository / "hil" / room).is_symlink(), f"hil/{room} is not a link"
-        assert str((repository / "hil" / room).readlink()) == f"../{room}"
+def test_linked_folders_are_links(repository: Path) -> None:
+    """``hil`` has a link to each folder of ``LINKED``, so import name, wheel and checkout are one tree."""
+    for folder in LINKED:
+        assert (repository / "hil" / folder).is_symlink(), f"hil/{folder} is not a link"
+        assert str((repository / "hil" / folder).readlink()) == f"../{folder}"
 
 
 def test_wheel_holds_the_whole_package(wheel: list[str], source: Path) -> None:
@@ -96,7 +99,7 @@ def test_wheel_holds_the_whole_package(wheel: list[str], source: Path) -> None:
 
 
 def test_wheel_holds_one_top_level_package(wheel: list[str]) -> None:
-    """The wheel installs only ``hil``: no tests, benchmarks, examples or second copy of the rooms."""
+    """The wheel installs only ``hil``: no tests, benchmarks, examples or second copy of the linked folders."""
     assert {name.split("/")[0] for name in wheel if ".dist-info/" not in name} == {"hil"}
 
 
@@ -112,7 +115,7 @@ def test_wheel_and_sdist_install_the_same_files(built: Path, wheel: list[str]) -
 
 
 def test_sdist_holds_the_package_and_how_to_build_it(sdist: list[str], wheel: list[str]) -> None:
-    """The sdist has the wheel's files and the project's files, and no other room."""
+    """The sdist has the wheel's files and the project's files, and no other folder."""
     assert set(sdist) >= {name for name in wheel if ".dist-info/" not in name}
     assert {name.split("/")[0] for name in sdist} <= {
         "CHANGELOG.md",

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("hil.fixtures", "hil.suites", "hil.plugins")
+LINKED = ("hil.fixtures", "hil.suites", "hil.plugins")
+"""Packages that are links to top-level folders of the repository."""
 
 FLOORS = (
     ("hil.agent",),
@@ -109,9 +110,9 @@ class Import:
 
 @cache
 def modules() -> dict[str, Path]:
-    """Return the path of each module of ``hil``, including the rooms, by its import name."""
+    """Return the path of each module of ``hil``, including those of ``LINKED``, by its import name."""
     paths = {}
-    folders = [ROOT / "hil", *(ROOT / room.partition(".")[2] for room in ROOMS)]
+    folders = [ROOT / "hil", *(ROOT / name.partition(".")[2] for name in LINKED)]
     for folder in folders:
         prefix = () if folder.name == "hil" else ("hil",)
         for path in folder.rglob("*.py"):
@@ -214,17 +215,17 @@ def test_imports_go_down(module: str) -> None:
     assert not wrong, "; ".join(map(str, wrong))
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_rooms_are_imported_by_their_installed_name(room: str) -> None:
-    """No module imports a room as ``fixtures`` or ``plugins``: its installed name is ``hil.fixtures``."""
-    name = room.partition(".")[2]
+@pytest.mark.parametrize("package", LINKED)
+def test_linked_packages_are_imported_by_their_installed_name(package: str) -> None:
+    """No module imports a top-level folder such as ``fixtures``, except by its installed name ``hil.fixtures``."""
+    name = package.partition(".")[2]
     assert not [str(each) for module in modules() for each in imports(module) if each.name.split(".")[0] == name]
 
 
-def test_library_imports_no_room() -> None:
-    """``hil`` works without pytest: outside of the rooms, no module imports pytest or a room."""
-    library = [module for module in modules() if home(module) not in ROOMS]
-    wrong = [str(each) for module in library for each in imports(module) if each.name.startswith((*ROOMS, "pytest"))]
+def test_library_imports_no_linked_package() -> None:
+    """``hil`` works without pytest: outside of ``LINKED``, no module imports pytest or one of these packages."""
+    library = [module for module in modules() if home(module) not in LINKED]
+    wrong = [str(each) for module in library for each in imports(module) if each.name.startswith((*LINKED, "pytest"))]
     assert not wrong
 
 

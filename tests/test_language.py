@@ -27,14 +27,13 @@ IDIOMS = {
     "worse of both": "worse of the two",
 }
 VERBS = {"told", "said", "seen", "found", "taken", "kept", "given", "wanted", "gone", "mended"}
-ROOMS = ("hil", "plugins", "suites", "fixtures", "tests", "benchmarks", "docs", "examples", "changelog", ".")
+FOLDERS = ("hil", "plugins", "suites", "fixtures", "tests", "benchmarks", "docs", "examples", "changelog", ".")
 IDIOM = re.compile(r"\b(" + "|".join(re.sub(" ", r"\\s+", i) for i in IDIOMS) + r")\b", re.IGNORECASE)
 
 
-def texts(room: str) -> dict[str, str]:
+def texts(folder: str) -> dict[str, str]:
     """Return the text files of a top-level folder by path; `.` means the files of the root alone."""
-    folder = ROOT if room == "." else ROOT / room
-    paths = folder.glob("*") if room == "." else folder.rglob("*")
+    paths = ROOT.glob("*") if folder == "." else (ROOT / folder).rglob("*")
     named = {
         p.relative_to(ROOT).as_posix(): p for p in paths if p.is_file() and p.suffix in {".md", ".j2", ".toml", ".py"}
     }
@@ -45,11 +44,11 @@ def texts(room: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_no_translated_idiom(room: str) -> None:
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_translated_idiom(folder: str) -> None:
     """No text of the project holds an idiom of the list, not even across a line break."""
-    files = texts(room)
-    assert files, f"nothing to read in {room}"
+    files = texts(folder)
+    assert files, f"nothing to read in {folder}"
     offences = [
         f"{name}:{text.count(chr(10), 0, match.start()) + 1}: {' '.join(match.group().split())!r}: "
         f"write {IDIOMS[' '.join(match.group().lower().split())]!r}"
@@ -59,11 +58,11 @@ def test_no_translated_idiom(room: str) -> None:
     assert not offences, "\n".join(offences)
 
 
-@pytest.mark.parametrize("room", [r for r in ROOMS if r not in ("docs", "changelog", ".")])
-def test_functions_are_named_after_what_they_return(room: str) -> None:
+@pytest.mark.parametrize("folder", [r for r in FOLDERS if r not in ("docs", "changelog", ".")])
+def test_functions_are_named_after_what_they_return(folder: str) -> None:
     """No function is called by a bare participle such as `told`."""
-    trees = {name: ast.parse(text) for name, text in texts(room).items() if name.endswith(".py")}
-    assert trees, f"nothing to read in {room}"
+    trees = {name: ast.parse(text) for name, text in texts(folder).items() if name.endswith(".py")}
+    assert trees, f"nothing to read in {folder}"
     offences = [
         f"{name}:{node.lineno}: {node.name}"
         for name, tree in trees.items()

@@ -70,5 +70,5 @@ def test_each_ignore_has_a_reason(repository: Path) -> None:
 
 def python_files(root: Path) -> list[Path]:
     """Return each Python file once: ``rglob`` does not follow the links inside ``hil``."""
-    rooms = ("hil", "plugins", "fixtures", "suites", "tests", "benchmarks", "examples", ".ci")
-    return [path for room in rooms for path in sorted((root / room).rglob("*.py"))]
+    folders = ("hil", "plugins", "fixtures", "suites", "tests", "benchmarks", "examples", ".ci")
+    return [path for folder in folders for path in sorted((root / folder).rglob("*.py"))]

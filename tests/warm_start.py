@@ -51,7 +51,7 @@ LIBRARIES = (
     "pdb",
     "_pytest.main",
 )
-ROOMS = (
+OWN_MODULES = (
     "hil.advice",
     "hil.config.load",
     "hil.gate",
@@ -153,7 +153,7 @@ def serve(path: str) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen()
-    for name in (*LIBRARIES, *ROOMS):
+    for name in (*LIBRARIES, *OWN_MODULES):
         import_module(name)
     import_module("hil.report.html")._template()  # noqa: SLF001 - compiled once, for all forks
     gc.freeze()  # existing objects are permanent: forks do not collect them

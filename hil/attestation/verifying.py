@@ -217,7 +217,7 @@ def _refuse_stale(signed: Statement, report: Report | None, fresh: Freshness, na
         raise AttestationRefused(f"{name}: refused: {what}: get the bundle of the requested run")
     dirty, changed = (notes.is_dirty, ()) if report is None else (report.run.dirty, report.run.changed)
     if fresh.commit is not None and (what := commit_problem(notes.commit, fresh.commit, dirty=dirty, changed=changed)):
-        raise AttestationRefused(f"{name}: refused: {what}: run the checks on that commit")
+        raise AttestationRefused(f"{name}: refused: {what}")
     if fresh.max_age is None and fresh.newer_than is None:
         return
     age, trouble = age_of(notes.finished, now, fresh.max_age)

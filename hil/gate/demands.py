@@ -98,7 +98,8 @@ def clean_problem(commit: str | None, *, dirty: bool | None, changed: Sequence[s
 def commit_problem(commit: str | None, required: str, *, dirty: bool | None, changed: Sequence[str] = ()) -> str:
     """Return why a run is not a clean run of the commit ``required``; empty if it is."""
     if commit != required:
-        return f"the run's commit is {(commit or '')[:SHORT] or 'unknown'}, but {required[:SHORT]} is requested"
+        what = f"the run's commit is {(commit or '')[:SHORT] or 'unknown'}, but {required[:SHORT]} is requested"
+        return f"{what}: run the checks on that commit"
     return clean_problem(commit, dirty=dirty, changed=changed)
 
 
@@ -236,7 +237,8 @@ def _asked_for(report: Report, around: Circumstances) -> Iterator[RuleOutcome]:
         yield outcome("commit asked for", [wrong] if wrong else [], good)
     for rule, actual, requested in (("run", run.id, around.run), ("target", report.target.requested, around.target)):
         if requested is not None:
-            wrong = "" if actual == requested else f"the report's {rule} is {actual!r}, but {requested!r} is requested"
+            wrong = f"the report's {rule} is {actual!r}, but {requested!r} is requested: give the report of that {rule}"
+            wrong = "" if actual == requested else wrong
             yield outcome(f"{rule} asked for", [wrong] if wrong else [], f"the report's {rule} is {requested}")
 
 

@@ -89,7 +89,7 @@ def test_nan_late_in_a_sequence_fails_with_its_step() -> None:
 
 
 def test_missing_steps_fail() -> None:
-    """An engine that returns fewer steps than the sequence has never passes."""
+    """An engine that returns too few steps of a sequence fails."""
     judgement = judged(signals(), lambda one: one[:-1])
     assert judgement.verdict is Verdict.FAILED
     assert "the last 1 steps are missing" in judgement.reason

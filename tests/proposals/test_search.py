@@ -51,7 +51,7 @@ def test_a_batch_that_is_refused_is_one_sample(tmp_path: Path) -> None:
 
 
 def test_an_operator_that_the_reference_lacks_is_named(tmp_path: Path) -> None:
-    """A model that cannot be loaded is an error with the operator and what helps, after one attempt."""
+    """A model with an unknown operator is refused with the operator's name, and nothing is written."""
     text = "network (float[batch, 8] x) => (float[batch, 8] y) { y = Unheard (x) }"
     path = networks.save(tmp_path / "m.onnx", text)
     with (
