@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hil.checks.answers import judge as judge_answers
 from hil.checks.blocks import Batch, Pair, blocks, ended, form_of, rows_of, structure, together
-from hil.checks.bounds import bound_of
+from hil.checks.bounds import bound_of, may_be_rounding
 from hil.checks.numbers import Array, Numbers, not_finite
 from hil.checks.slice_rules import ACCEPT, deciding, facts_of, noise_of
 from hil.checks.slices import Slices
@@ -232,9 +232,9 @@ class Comparison:
         tolerances = merge(self.precision, self.spec, name, dtype=dtype, where=self.where)
         applicable = _applicable(tolerances, numbers)
         has_answers = any(name in one.outputs for one in self.answers)
-        if has_answers:
-            applicable = [tolerance for tolerance in applicable if tolerance.key is not None]
-        bounds = [bound_of(t, metrics[t.metric], identical=numbers.identical) for t in applicable]
+        applicable = [one for one in applicable if not has_answers or one.key is not None]
+        near = may_be_rounding(self.precision, dtype, numbers)
+        bounds = [bound_of(t, metrics[t.metric], identical=numbers.identical, near=near) for t in applicable]
         bounds.sort(key=lambda bound: -bound["use"])
         # A written slice_error accepts an odd sample too. A regression's mean would hide a lost small component.
         default = any(bound["metric"] == "slice_error" and bound["key"] is None for bound in bounds)
@@ -289,11 +289,10 @@ class Comparison:
             reason += f"; worst at sample {w['sample']}, element {list(w['index'])}: "
             reason += f"obtained {w['obtained']:.6g}, expected {w['expected']:.6g}"
         reason += f"; {len(out)} of {len(rows)} outputs are out of tolerance"
-        if not bound["failed"]:
-            return judged(Verdict.INCONCLUSIVE, f"{reason}: {ADVICE}", measurement, limit, details)
-        if bound["source"] == EXACT:
-            reason += f": {CLASSES}"
-        return judged(Verdict.FAILED, reason, measurement, limit, details)
+        advice = CLASSES if bound["source"] == EXACT else "" if bound["failed"] else ADVICE
+        reason += f": {advice}" if advice else ""
+        verdict = Verdict.FAILED if bound["failed"] else Verdict.INCONCLUSIVE
+        return judged(verdict, reason, measurement, limit, details)
 
 
 def _applicable(tolerances: dict[str, Tolerance], numbers: Numbers) -> list[Tolerance]:

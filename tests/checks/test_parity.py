@@ -329,3 +329,23 @@ def test_the_weaker_claim_needs_its_samples(scores: Scores) -> None:
     """``no_disagreement_in`` needs enough distinct samples, each of them a hit."""
     judgement = parity.task(scores, "fp32", TolerancesSpec(no_disagreement_in=48))
     assert judgement.verdict is not Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("precision", "wrong", "verdict"),
+    [
+        ("fp16", 1, Verdict.INCONCLUSIVE),
+        ("int8", 5, Verdict.INCONCLUSIVE),
+        ("fp16", 6, Verdict.FAILED),
+        ("fp32", 1, Verdict.FAILED),
+    ],
+)
+def test_few_booleans_may_change_by_rounding(precision: Any, wrong: int, verdict: Verdict) -> None:
+    """A flag that is set a step early in an engine that rounds is neither accused nor passed; in FP32 it fails."""
+    ours = np.arange(100)[:, None] >= 50
+    theirs = np.arange(100)[:, None] >= 50 - wrong
+    for dtype, expected in ((bool, verdict), (np.int64, Verdict.FAILED)):
+        comparison = Comparison(precision)
+        comparison.update([("flag", ours.astype(dtype))], [("flag", theirs.astype(dtype))])
+        assert comparison.judge().verdict is expected
+        assert not comparison.within()
