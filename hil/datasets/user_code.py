@@ -173,7 +173,7 @@ class FolderDataset(CodeDataset):
         if stray:
             raise UserError(
                 f"{stray[0]} belongs to no class, since it is beside the folders of classes: model {code.model}: "
-                "move the file into the folder of its class"
+                "move the file into the folder of its class, or elsewhere"
             )
 
     @property
