@@ -84,7 +84,7 @@ def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, 
         # A constant of fixed size has no batch axis.
         fixed = value is not None and not (tensor.shape and not isinstance(tensor.shape[0], int))
         axis = None if fixed else _axis(tensor, role, batch)
-        one_state = role is Role.STATE and len(tensor.shape) == 1
+        one_state = role is Role.STATE and len(tensor.shape) < 2
         if axis == 0 and (one_state or _is_fixed_among_dynamic(tensor, signature)):
             axis = "none"
         if axis == 0 and batch is not None and tensor.shape and tensor.shape[0] in _inner(signature, batch):

@@ -31,6 +31,9 @@ BEFORE_OR_AFTER = frozenset(
 )
 """Words in the name of a state that distinguish its value before a step from its value after it."""
 
+STEPS = frozenset({"past", "present", "prev", "previous", "next", "new", "old"})
+"""Those of them that never mean the input and the output of a call."""
+
 AUDIO = re.compile(r"audio|wav|speech|pcm|signal|samples|sound", re.IGNORECASE)
 PARAMETER = re.compile(
     r"^(sr|sample_?rate|sampling_?rate|orig_?(im|img|image|target)?_?sizes?|im(g|age)?_?(shape|size)|scale_?factor|"
@@ -101,13 +104,16 @@ def _has_successor(tensor: TensorSpec, signature: Signature) -> bool:
     """Return whether an output is this input after a step: with its shape and dtype, and its name but for such words.
 
     The words are those of ``BEFORE_OR_AFTER``, such as "next". Return ``False`` for the only input, and for an input
-    that may be an image.
+    that may be an image. For a scalar or a vector, which may be a setting, one word must be in ``STEPS``.
     """
-    if len(signature.inputs) < 2 or len(tensor.shape) not in {2, 3} or image_axes(tensor.shape) is not None:
+    if len(signature.inputs) < 2 or len(tensor.shape) > 3 or image_axes(tensor.shape) is not None:
         return False
     stem, words = _stem(tensor.name), _before_or_after(tensor.name)
     return bool(stem) and any(
-        _stem(one.name) == stem and _before_or_after(one.name) != words and one.shape == tensor.shape
+        _stem(one.name) == stem
+        and _before_or_after(one.name) != words
+        and one.shape == tensor.shape
+        and (len(tensor.shape) > 1 or bool(STEPS & {*words, *_before_or_after(one.name)}))
         for one in signature.outputs
         if _fits(tensor, one)
     )

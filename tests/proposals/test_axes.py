@@ -44,6 +44,13 @@ def test_the_batch_axis_of_a_state(
     assert found["h0"].carry == "hn"
 
 
+def test_a_scalar_state_has_no_batch_axis() -> None:
+    """A state without axes is proposed with the output that feeds it, and with no batch axis."""
+    inputs = (spec("x", "float32", 1, 16), spec("energy", "float32"))
+    found = input_proposals(Signature(inputs, (spec("energy_next", "float32"),)), {})["energy"]
+    assert (found.batch_axis, found.carry) == ("none", "energy_next")
+
+
 def test_an_initial_state_without_an_output_has_layers_first() -> None:
     """The first axis of a state is that of its layers, not the batch, even if no output returns the state."""
     inputs = (spec("x", "float32", "batch", 3, "frames", 160), spec("h0", "float32", 4, 1, 64))

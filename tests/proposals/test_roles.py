@@ -105,6 +105,14 @@ def test_an_output_with_a_word_for_the_next_step_makes_its_input_a_state(name: s
     assert next_states(Signature((x, state), (spec(output, dtype, "batch", 7),))) == {}, "another shape"
 
 
+@pytest.mark.parametrize("shape", [(), (5,)])
+def test_a_scalar_or_a_vector_with_a_word_for_the_next_step_is_a_state(shape: tuple[int, ...]) -> None:
+    """A scalar or a vector is a state only if the word means a step: a setting may be returned as it is."""
+    inputs = (spec("x", "float32", 1, 16), spec("energy", "float32", *shape))
+    for output, found in (("energy_next", {"energy": "energy_next"}), ("energy_out", {}), ("energy", {})):
+        assert next_states(Signature(inputs, (spec(output, "float32", *shape),))) == found
+
+
 @pytest.mark.parametrize(
     ("carry", "exchanged"),
     [
