@@ -48,6 +48,14 @@ def cache(path: Path, **scales: float) -> Path:
     return path
 
 
+def test_a_deployed_file_is_not_tuned(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a quantized file that the config names, no node can be kept in floating point: nothing is built."""
+    path = project / "hil.toml"
+    path.write_text(path.read_text().replace('path = "toy.onnx"', 'path = "toy.onnx"\ndeployed = {int8 = "toy.onnx"}'))
+    assert main(["int8", "tune", "toy"]) == 4
+    assert "has a quantized file as deployed" in " ".join(capsys.readouterr().err.split())
+
+
 def test_an_audit_shows_each_check(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The audit shows all INT8 checks as a table and as JSON, and with ``--sensitivity`` the ranking of layers."""
     code = main(["int8", "audit", "toy", "--sensitivity", "--json", "audit.json"])

@@ -53,6 +53,14 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_a_config_file_that_is_missing_is_named_with_its_table(project: Path, tmp_path: Path) -> None:
+    """The message names the table of the robot whose key is to be corrected."""
+    config = load(project / "hil.toml")
+    (project / "robot.yaml").unlink()
+    with pytest.raises(UserError, match=r"robot\.yaml cannot be read: .* in \[targets\.rover\.deploy\]"):
+        containerize(config, project / "report", "rover", tmp_path / "out", lambda *_: None)
+
+
 def test_a_context_is_the_release_on_the_boards_base(project: Path, tmp_path: Path) -> None:
     """A context has the board's base image and the manifest's files, none of ``args``, and is the same each time."""
     command = write(project, tmp_path / "a b")

@@ -81,7 +81,7 @@ def test_two_runs_share_three_boards_and_leave_none(lab: Lab) -> None:
     third = opened(lab, 1, "run-c")
     assert isinstance(third.error(), TargetHeld)
     assert holder_of_run("run-a") in str(third.error())
-    assert "of 1 in the queue" in str(third.error())
+    assert "waiting for 1 more place: place 1 of 1 in the queue" in str(third.error())
     for pool in (third, second, first):
         pool.close()
     assert not lab.by()

@@ -101,7 +101,9 @@ def test_a_board_accepts_only_an_engine_of_its_own_key_and_power_mode(
     for number, change in enumerate(wrong, 1):
         refused = built(number, **change)[2]
         assert (refused["built_on"], refused["seconds"]) == (None, 2.0), change
+    assert builds.build(dict(request, find=True))["stored"]
     status.write_text("pmode:0000")
+    assert not builds.build(dict(request, find=True))["stored"]
     assert builds.build(request)["built_on"] is None
     status.unlink()
     assert built(9)[2]["built_on"] is None
