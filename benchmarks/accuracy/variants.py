@@ -173,5 +173,5 @@ def read(path: Path) -> Arrays:
 def _write(path: Path, arrays: Arrays) -> None:
     part = path.with_suffix(f".{os.getpid()}")
     with part.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
     part.replace(path)

@@ -90,7 +90,7 @@ class Project:
         self.root.mkdir(parents=True, exist_ok=True)
         for file in ("model.onnx", "validation.npz"):
             copyfile(EXAMPLES / self.model / file, self.root / file)
-        np.savez(self.root / "calibration.npz", allow_pickle=False, **self.calibration)
+        np.savez(self.root / "calibration.npz", **self.calibration)  # type: ignore[arg-type]  # no array is named allow_pickle
         samples = "" if self.samples is None else f"samples = {self.samples}"
         text = CONFIG.format(model=self.model, task=TASKS[self.model], method=self.method, samples=samples)
         (self.root / "hil.toml").write_text(text)

@@ -63,7 +63,7 @@ class ThirdParty(Project):
         # Pages and lines of text number their samples from the seed on.
         validation = SUBJECTS[self.model].make(model, VALIDATION, self.facts["seed"] + (1 << 20))
         for name, arrays in (("validation", validation), ("calibration", self.calibration)):
-            np.savez(self.root / f"{name}.npz", allow_pickle=False, **arrays)
+            np.savez(self.root / f"{name}.npz", **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
         (self.root / "hil.toml").write_text(CONFIG.format(model=self.model, method=self.method))
         return load(self.root / "hil.toml")
 

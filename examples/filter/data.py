@@ -145,7 +145,7 @@ def main() -> None:
         readings, truth = part(name)
         labels = truth if name == "validation" else {}
         arrays: dict[str, Any] = readings | {f"labels.{output}": array for output, array in labels.items()}
-        np.savez_compressed(HERE / f"{name}.npz", allow_pickle=False, **arrays)
+        np.savez_compressed(HERE / f"{name}.npz", **arrays)
         print(f"{name}: {COUNTS[name][0]} sequences")  # noqa: T201 - a script's output
 
 

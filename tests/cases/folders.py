@@ -78,8 +78,8 @@ class Case:
         data, calibration = "lengths:val", "lengths:cal"
         if not self.generated:
             data, calibration = f"{folder.name}/val.npz", f"{folder.name}/cal.npz"
-            np.savez(folder / "val.npz", allow_pickle=False, **self.samples(1))
-            np.savez(folder / "cal.npz", allow_pickle=False, **self.samples(2))
+            np.savez(folder / "val.npz", **self.samples(1))  # type: ignore[arg-type]  # no array is named allow_pickle
+            np.savez(folder / "cal.npz", **self.samples(2))  # type: ignore[arg-type]  # no array is named allow_pickle
         precisions = ", ".join(f'"{one}"' for one in self.precisions)
         head = [f"[models.{name}]", f'path = "{folder.name}/model.onnx"', f'data = "{data}"']
         head.append(f"precisions = [{precisions}]")

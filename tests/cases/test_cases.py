@@ -86,7 +86,7 @@ def with_plugin(folder: Path) -> None:
     onnx.save(model, folder / "deployed.onnx")
     session = open_session(str(folder / "deployed.onnx"), onnxruntime.SessionOptions())
     with np.load(folder / "val.npz") as data:
-        np.savez(folder / "reference.npz", allow_pickle=False, y=session.run(["y"], dict(data))[0])
+        np.savez(folder / "reference.npz", y=session.run(["y"], dict(data))[0])
 
 
 @pytest.mark.long

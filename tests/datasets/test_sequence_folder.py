@@ -50,7 +50,7 @@ def write(root: Path, **changed: Any) -> None:
         arrays: dict[str, Any] = {"x": np.full((length, 3), number, np.float32), "labels": np.zeros(length)}
         if number == len(LENGTHS) - 1:
             arrays.update(changed)
-        np.savez(folder / f"{number}.npz", allow_pickle=False, **arrays)
+        np.savez(folder / f"{number}.npz", **arrays)
 
 
 def test_each_file_is_a_sequence(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_file_may_have_a_scalar_state(tmp_path: Path) -> None:
     write(tmp_path)
     for number, file in enumerate(sorted((tmp_path / "data").iterdir())):
         x = np.full((LENGTHS[number], 3), number, np.float32)
-        np.savez(file, allow_pickle=False, x=x, h=np.float32(number), labels=np.array(number))
+        np.savez(file, x=x, h=np.float32(number), labels=np.array(number))
     (tmp_path / "hil.toml").write_text(
         '[models.m]\npath = "m.onnx"\ndata = "data"\n[models.m.inputs.h]\ncarry = "hn"\nbatch_axis = "none"\n'
     )

@@ -167,7 +167,7 @@ def test_the_engines_pass_what_they_are_judged_by(
     for name in ("hil.toml", "model.onnx", "calibration.npz"):
         shutil.copy(folder / name, tmp_path / name)
     with np.load(folder / "validation.npz", allow_pickle=False) as data:
-        np.savez(tmp_path / "validation.npz", allow_pickle=False, **{name: data[name][:, :80] for name in data.files})
+        np.savez(tmp_path / "validation.npz", **{name: data[name][:, :80] for name in data.files})
     config = load(tmp_path / "hil.toml")
     request = Request(config, "cpu", "fail", 0.0, "run", tmp_path / "report", progress=lambda _: None)
     rows = [row for row in expand(config, "cpu").rows if row.id in JUDGED]

@@ -89,7 +89,7 @@ def samples(n: int = SAMPLES, seed: int = 1) -> dict[str, np.ndarray[Any, Any]]:
 
 def save(path: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
     """Write an ``.npz`` file."""
-    np.savez(path, allow_pickle=False, **arrays)
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
 
 
 @dataclass

@@ -25,7 +25,7 @@ def test_each_step_is_a_sample_with_its_state(tmp_path: Path, lengths: list[int]
     x = recurrent.inputs(4, 9)
     h = np.random.default_rng(0).normal(size=(4, 1, 4)).astype(np.float32)
     arrays: dict[str, Any] = {"x": x, "h": h} if lengths is None else {"x": x, "h": h, "lengths": np.array(lengths)}
-    np.savez(tmp_path / "data.npz", allow_pickle=False, **arrays)
+    np.savez(tmp_path / "data.npz", **arrays)
     data = opened(tmp_path, "data.npz")
     spec = load(tmp_path / "hil.toml").spec.models["m"]
     signature = declared_signature(tmp_path / "m.onnx", spec, "m")
@@ -70,7 +70,7 @@ def test_single_steps_of_many_sequences_are_not_all_as_late() -> None:
 def test_some_steps_are_those_of_all_steps(tmp_path: Path) -> None:
     """Selected steps have the same states as among all steps; each number of steps has its own file."""
     x = recurrent.inputs(4, 9)
-    np.savez(tmp_path / "data.npz", allow_pickle=False, x=x)
+    np.savez(tmp_path / "data.npz", x=x)
     data = opened(tmp_path, "data.npz")
     signature = declared_signature(tmp_path / "m.onnx", load(tmp_path / "hil.toml").spec.models["m"], "m")
     whole, *parts = (

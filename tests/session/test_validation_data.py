@@ -36,7 +36,7 @@ def project(root: Path, text: str, lines: str = "", shapes: dict[str, tuple[int,
     networks.save(root / "m.onnx", text)
     random = np.random.default_rng(0)
     arrays = {name: random.normal(size=(8, *shape)).astype(np.float32) for name, shape in (shapes or DATA).items()}
-    np.savez(root / "data.npz", allow_pickle=False, **arrays)
+    np.savez(root / "data.npz", **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
     head = "[targets.gpu]\nruntime = 'tensorrt'\n[models.m]\npath = 'm.onnx'\ndata = 'data.npz'\n"
     (root / "hil.toml").write_text(head + lines, encoding="utf-8")
     return load(root / "hil.toml")

@@ -82,7 +82,7 @@ class Project:
             ):
                 if count:
                     arrays = model.data(self.packages / model.file, count, seed)
-                    np.savez(self.root / f"{name}-{part}.npz", allow_pickle=False, **arrays)
+                    np.savez(self.root / f"{name}-{part}.npz", **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
 
     def edit(self, measure: str = "") -> None:
         """Edit ``hil.toml`` as the models' user would: real data, confirmed guesses, INT8 where it is calibrated."""
