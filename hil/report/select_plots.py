@@ -175,7 +175,7 @@ def coarser(edges: list[float], counts: list[float], bins: int) -> tuple[list[fl
 def edges_and_counts(value: object) -> tuple[list[float], list[float]] | None:
     """Return edges and counts of a histogram ``{"edges": [n + 1 rising numbers], "counts": [n numbers from 0 on]}``.
 
-    Return ``None`` for any other value.
+    Return ``None`` for any other value, and if every count is 0.
     """
     if not isinstance(value, dict):
         return None
@@ -184,7 +184,7 @@ def edges_and_counts(value: object) -> tuple[list[float], list[float]] | None:
         return None
     edges, counts = [svg.number(item) for item in edges], [svg.number(item) for item in counts]
     rising = all(left < right for left, right in itertools.pairwise(edges))
-    return (edges, counts) if rising and all(0 <= each <= MOST_COUNTED for each in counts) else None
+    return (edges, counts) if rising and any(counts) and all(0 <= each <= MOST_COUNTED for each in counts) else None
 
 
 def bounds(group: Group, *, large: bool = False) -> tuple[list[Bound], int]:

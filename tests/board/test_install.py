@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -442,6 +443,7 @@ def test_the_plan_is_described_completely(bare: Sandbox) -> None:
     """The plan describes paths, owners, modes, services and sudoers line, and making it changes nothing."""
     target = Inside(bare)
     description = "\n".join(install.plan(target, ["robot", "robot"]).describe())
+    assert f"{PROGRAM} (root:root, 0755): sha256 {hashlib.sha256(SOURCE.read_bytes()).hexdigest()}" in description
     for piece in (PROGRAM, SERVICES, SUDOERS, LINE, "root:root, 0755", "root:root, 0440", "): robot\n"):
         assert piece in description
     assert installed_files(bare) == []

@@ -12,8 +12,8 @@ from tests.checks.test_sequence_comparison import signals
 def clips(engine: np.ndarray, reference: np.ndarray) -> bool:
     """Return whether the engine's sequences are found to be clipped, by comparison with the reference's."""
     seen = StateRange()
-    for ours, theirs in zip(reference, engine, strict=True):
-        seen.add(ours, theirs)
+    for ours, theirs in zip(engine, reference, strict=True):
+        seen.add(theirs, ours)
     return seen.clips_at() is not None
 
 

@@ -67,5 +67,4 @@ def test_without_a_table_of_its_own_nothing_is_written(text: str) -> None:
 def test_a_header_in_a_text_is_not_a_table() -> None:
     """A line inside a text that looks like the table's header is not changed."""
     text = "about = '''\n[models.m.calibration]\ndata = 1\n'''\n[models.m.calibration]\ndata = \"c\"\n"
-    written = with_strings(text, TABLE, "exclude_nodes", ["a"])
-    assert written is None or parse(written, "t")["models"]["m"]["calibration"]["exclude_nodes"] == ("a",)
+    assert with_strings(text, TABLE, "exclude_nodes", ["a"]) is None

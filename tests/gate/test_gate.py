@@ -176,9 +176,10 @@ def test_synthetic_data_never_passes_without_a_warning(evidence: str) -> None:
 
 
 def test_a_rejected_result_fails() -> None:
-    """A run with a rejected result, such as one of an unknown id, fails the gate."""
-    rejected = (Rejected(id="latency.p98", model="digits", precision="fp32", reason="no such row was planned"),)
-    assert seal(sample.draft(rejected=rejected)).exit_code == 1
+    """A result with an unknown id, or a second result for a row, fails the gate."""
+    for name, reason in (("latency.p98", "no such row was planned"), ("latency.p99", "judged twice")):
+        rejected = (Rejected(id=name, model="digits", precision="fp32", reason=reason),)
+        assert seal(sample.draft(rejected=rejected)).exit_code == 1, name
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ def test_data_without_samples_is_an_error(tmp_path: Path, model: Path) -> None:
     """A data set without samples raises ``UserError``."""
     with pytest.raises(UserError, match="no samples"):
         open_reference(model, MemoryData(image=images(0)), 3, tmp_path)
+    assert not list(tmp_path.glob("reference/*"))
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,11 @@ def test_a_figure_has_a_description() -> None:
                                  {"edges": [0, 1], "counts": ["a"]}, {"edges": ["nan", 1], "counts": [1]},
                                  {"edges": [0, 1], "counts": [-1]}, {"edges": [0, 1], "counts": [0]}])  # fmt: skip
 def test_an_odd_histogram_does_not_break_the_page(odd: object) -> None:
-    """The page of a report with a malformed histogram in a check's details raises no error."""
-    html.render(seal(sample.with_row(sample.draft(), "latency.p99", details={"histogram": odd})))
+    """A malformed histogram in a check's details is not drawn."""
+    text = html.render(seal(sample.with_row(sample.draft(), "latency.p99", details={"histogram": odd})))
+    without = html.render(seal(sample.with_row(sample.draft(), "latency.p99", details={})))
+    drawn = [page.count("distribution of inference times: ") for page in (text, without)]
+    assert drawn == [3, 3]
 
 
 def test_int8_is_compared_with_fp32() -> None:

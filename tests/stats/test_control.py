@@ -51,13 +51,17 @@ def test_a_few_windows_have_no_interval() -> None:
 
 @pytest.mark.parametrize("n", [9, 16, 40])
 def test_the_interval_holds(n: int) -> None:
-    """The interval of the median excludes the true median in about 5 % of sessions."""
-    missed = 0
+    """The interval of the median excludes the true one in about 5 % of sessions, and is seldom unknown."""
+    missed = unknown = 0
     for seed in range(SEEDS):
         found = summary([control(noisy(n, seed=seed), each=1)])
         assert found is not None
-        missed += found.low is not None and found.high is not None and not found.low <= 1e-3 <= found.high
+        if found.low is None or found.high is None:
+            unknown += 1
+        else:
+            missed += not found.low <= 1e-3 <= found.high
     assert missed / SEEDS <= 0.1
+    assert unknown / SEEDS <= 0.15
 
 
 def test_an_interrupted_window_changes_neither_median_nor_spread() -> None:

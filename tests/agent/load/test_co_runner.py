@@ -15,6 +15,7 @@ import pytest
 from hil.config.spec import TargetSpec
 from hil.errors import LabError
 from hil.targets.target import open_target
+from tests.targets.sshd import becomes_true
 
 if TYPE_CHECKING:
     from hil.targets.client import AgentClient
@@ -80,9 +81,9 @@ def test_a_co_runner_ends_with_all_that_it_started(shared_agent: AgentClient) ->
 
 def test_no_shell_interprets_the_command(shared_agent: AgentClient, tmp_path: Path) -> None:
     """The arguments of a co-runner are passed unchanged."""
-    shared_agent.call(
-        "load_begin", {"co_runner": ["tail", "-f", f"/dev/null; touch {tmp_path}/x", "$(id)", "/dev/null"]}
-    )
+    command = ["tail", "-f", f"/dev/null; touch {tmp_path}/x", "$(id)", "/dev/null"]
+    shared_agent.call("load_begin", {"co_runner": command})
+    assert becomes_true(10, lambda: bool(running("$(id)")))
     shared_agent.call("load_end")
     assert not list(tmp_path.glob("x"))
 
@@ -93,6 +94,7 @@ def test_loads_end_with_the_agent(agent: AgentClient, number: signal.Signals) ->
     order = {"reserve": 50 * MIB, "co_runner": ["sh", "-c", SHELL.format(n=7402)]}
     agent.call("load_begin", order)
     assert len(running(str(50 * MIB))) == 1
+    assert becomes_true(10, lambda: len(running("7402")) == 3)
     os.kill(agent.hello["pid"], number)
     assert have_ended("7402")
     assert have_ended(str(50 * MIB))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,16 +20,39 @@ from hil.targets.bundle import agent_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from hil.agent.workers.worker_process import WorkerProcess
 
 
+class Growing(Supervisor):
+    """The real supervisor; each start of a runtime and each load uses more of the memory in ``proc_root/meminfo``."""
+
+    proc_root: str
+    used = 0
+
+    def exchange(self, worker: WorkerProcess, request: dict[str, Any], *rest: Any) -> dict[str, Any]:
+        """Use the memory, then send the request."""
+        self.use(GROWTH.get(request["op"], 0))
+        return dict(super().exchange(worker, request, *rest))
+
+    def use(self, more: int) -> None:
+        """Write that ``more`` bytes are used."""
+        self.used += more
+        free = (1 << 20) - self.used // 1024
+        Path(self.proc_root, "meminfo").write_text(f"MemTotal: {1 << 20} kB\nMemAvailable: {free} kB\n")
+
+
+GROWTH = {"start": 32 << 20, "load": 64 << 20}
+
+
 class Watched(Service):
-    """The real service, with every engine treated as if it used a GPU that shares this machine's memory."""
+    """The real service, with every engine treated as if it used a GPU that shares the machine's memory."""
+
+    supervisor: Growing
 
     def _watch(self, facts: dict[str, Any], options: dict[str, Any]) -> Watch:  # noqa: ARG002 - whatever the engine is
-        return Watch(DeviceMemory(None, unified=True, sys_root="/nowhere", proc_root="/proc"))
+        proc_root = self.supervisor.proc_root
+        return Watch(DeviceMemory(None, unified=True, sys_root="/nowhere", proc_root=proc_root))
 
     def _take_body(self, request: dict[str, Any]) -> WorkerProcess:
         """Skip reading tensors from the host: the tests write them to the shared memory themselves."""
@@ -36,11 +60,13 @@ class Watched(Service):
 
 
 @pytest.fixture
-def service(cache: Path, store: Path) -> Iterator[Watched]:
+def service(cache: Path, store: Path, tmp_path: Path) -> Iterator[Watched]:
     """A service that holds its target; its workers are stopped when the test ends."""
     archive, _ = agent_archive(cache / "pytest-hil" / "agents")
     ours, theirs = socket.socketpair()
-    supervisor = Supervisor(Channel(theirs.fileno(), theirs.fileno()), str(archive), str(store))
+    supervisor = Growing(Channel(theirs.fileno(), theirs.fileno()), str(archive), str(store))
+    supervisor.proc_root = str(tmp_path)
+    supervisor.use(0)
     service = Watched(supervisor, Store(str(store)))
     service.hold({"token": "a", "who": "me", "host": "here", "pid": "1", "wait": 0})
     yield service
@@ -94,7 +120,8 @@ def test_a_watched_engine_is_sampled_from_build_to_run(service: Watched, model: 
     usage = DeviceUse(**request_worker(service, "memory", loaded["worker"])["device"])
     assert (usage.source, usage.unified, usage.includes_host) == (BY_MACHINE, True, True)
     assert usage.system_used is not None
-    assert usage.peak is None or usage.now is None or usage.peak >= usage.now
+    assert usage.baseline == GROWTH["start"], "read before the load"
+    assert usage.peak == usage.now == GROWTH["start"] + GROWTH["load"]
 
 
 def test_an_unknown_gpu_is_not_watched() -> None:

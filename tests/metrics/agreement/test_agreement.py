@@ -163,7 +163,7 @@ def test_a_systematic_drift_of_logits_fails() -> None:
         pytest.param(boxes(score=0.2), BOXES, "detects nothing at score 0.25 in 128 of 128", id="no box"),
         pytest.param(boxes(), {**BOXES, "score": 0.95}, "detects nothing", id="threshold of boxes"),
         pytest.param(np.tile(boxes()[:1], (N, 1, 1)), BOXES, "ignores its input", id="the same boxes"),
-        pytest.param(boxes() * np.float32(np.nan), BOXES, "", id="NaN"),
+        pytest.param(boxes() * np.float32(np.nan), BOXES, "no finite element to compare", id="NaN"),
     ],
 )
 def test_trivial_answers_show_nothing(reference: np.ndarray[Any, Any], kind: dict[str, Any], what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -108,6 +109,10 @@ def test_no_amendment_makes_a_verdict_better(verdict: Verdict) -> None:
     results = {amended(row, judgement(verdict), facts()).verdict for row in ROWS}
     assert Verdict.PASSED not in results
     assert verdict is not Verdict.NOT_RUN or results == {Verdict.NOT_RUN}
+    if verdict is Verdict.FAILED:
+        assert results == {Verdict.INCONCLUSIVE}
+        undisturbed = replace(facts(), findings=(HEAT,))
+        assert {amended(row, judgement(verdict), undisturbed).verdict for row in ROWS} == {Verdict.FAILED}
 
 
 def test_swap_disturbs_memory_rows_and_heat_does_not() -> None:

@@ -5,7 +5,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -328,8 +327,9 @@ def test_a_dead_link_is_noticed(machine: Machine) -> None:
         relay.stall()
         with pytest.raises(LabError, match=r"no data was transferred for 5 s.*on target 'board'"):
             agent.probe()
+        began = time.monotonic()
         agent.close()
-    assert sys.exc_info() == (None, None, None)
+        assert time.monotonic() - began < 5
 
 
 def test_errors_without_end_are_bounded(machine: Machine) -> None:

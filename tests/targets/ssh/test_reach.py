@@ -19,7 +19,7 @@ from hil.targets.ssh.config.hop import Hop
 from hil.targets.ssh.known_hosts import Known
 from hil.targets.target import open_target
 from tests.ports import free_port
-from tests.targets.sshd import USER, Speaker, call, make_key
+from tests.targets.sshd import USER, Speaker, becomes_true, call, make_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,8 +219,7 @@ def test_the_ssh_agent_has_the_key(machine: Machine, tmp_path: Path, monkeypatch
     command = ["ssh-agent", "-D", "-a", str(place)]
     agent = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        while not place.exists():
-            time.sleep(0.01)
+        assert becomes_true(10, place.exists)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(place))
         call("ssh-add", "-q", str(machine.identity))
         call("ssh-keygen", "-q", "-p", "-P", "", "-N", "secret phrase", "-f", str(machine.identity))
@@ -386,7 +385,7 @@ def test_a_closed_port_behind_a_jump_host(machine: Machine) -> None:
     assert "the jump host jump cannot connect" in text
 
 
-def test_too_many_keys_in_the_agent_do_not_hide_the_right_one(machine: Machine, tmp_path: Path) -> None:
+def test_too_many_keys_in_the_config_do_not_hide_the_right_one(machine: Machine, tmp_path: Path) -> None:
     """``identity`` is tried before the keys of the user's config, because servers allow only a few attempts."""
     keys = [make_key(tmp_path / f"key{number}") for number in range(8)]
     text = "".join(f" IdentityFile {key}\n" for key in keys)

@@ -38,7 +38,7 @@ def module() -> Any:
     return import_module(NAME or "tensorrt_rtx")
 
 
-class Ampere(Cuda):
+class Blackwell(Cuda):
     """A GPU of an architecture for which TensorRT-RTX builds every precision."""
 
     sm = "12.0"
@@ -46,7 +46,7 @@ class Ampere(Cuda):
 
 def build(model: Path, precision: str = "fp32", **options: Any) -> Built:
     """Build with the agent's code and TensorRT-RTX's parser and builder; the plan is written next to the model."""
-    opened = OpenBuilder(module(), Ampere(), options)
+    opened = OpenBuilder(module(), Blackwell(), options)
     return build_in(opened, str(model), precision, options, str(model.with_suffix(".plan")))
 
 
