@@ -107,7 +107,9 @@ def _reason(verdict: Verdict, measurement: Measurement, limit: Limit, low: float
         side = "above" if limit.sense is Sense.AT_MOST else "below"
         required += f" (it fails {side} {show(limit.fail_at, unit)})"
     word = {Verdict.PASSED: "is", Verdict.INCONCLUSIVE: "is not clearly"}.get(verdict, "is not")
-    return f"{measured} {word} {required}"
+    same = show(measurement.value, unit) == show(limit.value, unit) and verdict in (Verdict.FAILED, Verdict.WARNED)
+    by = f", by {show(abs(measurement.value - limit.value), unit)}" if same else ""
+    return f"{measured} {word} {required}{by}"
 
 
 def finite(value: float | None) -> float | None:
