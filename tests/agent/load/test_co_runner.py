@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 SHELL = "(setsid sleep {n} &) ; sleep {n} & trap '' TERM; sleep {n}"
 """A command that starts three processes: one in a session of its own, an ordinary one, and one that ignores SIGTERM."""
+RECORD = "import json, sys, time; open(sys.argv[1], 'w').write(json.dumps(sys.argv[2:])); time.sleep(7404)"
 
 
 def running(word: str) -> list[int]:
@@ -81,11 +84,10 @@ def test_a_co_runner_ends_with_all_that_it_started(shared_agent: AgentClient) ->
 
 def test_no_shell_interprets_the_command(shared_agent: AgentClient, tmp_path: Path) -> None:
     """The arguments of a co-runner are passed unchanged."""
-    command = ["tail", "-f", f"/dev/null; touch {tmp_path}/x", "$(id)", "/dev/null"]
-    shared_agent.call("load_begin", {"co_runner": command})
-    assert becomes_true(10, lambda: bool(running("$(id)")))
+    file, words = tmp_path / "words", ["; true", "$(id)", "a  b", "*"]
+    shared_agent.call("load_begin", {"co_runner": [sys.executable, "-c", RECORD, str(file), *words]})
+    assert becomes_true(10, lambda: file.exists() and file.read_text() == json.dumps(words))
     shared_agent.call("load_end")
-    assert not list(tmp_path.glob("x"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
