@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-LOAD, RUN = 0.25, 0.01
+LOAD, RUN = 0.25, 0.003
 SHAPE = (1, 4)
 __version__ = "1.20.0"
 
