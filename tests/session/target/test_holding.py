@@ -40,7 +40,7 @@ def test_only_processes_of_one_run_share_the_target(make_request: MakesRequests)
 
 def test_an_unavailable_container_is_never_replaced(make_request: MakesRequests) -> None:
     """Workers outside the container or a fallback to the CPU would give other numbers, so the run ends."""
-    with pytest.raises(LabError, match=r"podman (has no image none|is not there).* on target 'contained': "):
+    with pytest.raises(LabError, match=r"podman (has no image none|is not installed).* on target 'contained': "):
         Session.open(make_request("contained"))
 
 
