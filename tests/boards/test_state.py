@@ -305,7 +305,7 @@ def test_gpu_clients_are_read_through_the_helper(board: SimulatedBoard, start: O
     with closing(start()) as session:
         result = row_result(session, "latency.p99")
         assert result.verdict is Verdict.PASSED, result.reason
-        assert {(one["source"], "Xorg" in one["text"]) for one in result.details["state"]} == {("told", True)}
+        assert {(one["source"], "Xorg" in one["text"]) for one in result.details["state"]} == {("noted", True)}
     board.gpu_clients()
     with closing(start(gpu_clients=[])) as session:
         assert "every process in it has size 0" in row_result(session).reason
