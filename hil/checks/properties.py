@@ -176,7 +176,7 @@ def _apart(one: Array, other: Array, scale: float) -> float:
 
 
 def malformed(outputs: Outputs, signature: Signature, sizes: Mapping[str, int]) -> str:
-    """Return, as text, the first output that is not finite or differs from the signature; empty if there is none.
+    """Return, as text, the first output that is not finite or differs from the signature; empty without such an output.
 
     Names, dtypes and shapes are compared. ``sizes`` are the sizes of the inputs' named dimensions. An output dimension
     with any other name may have any size.

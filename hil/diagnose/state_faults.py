@@ -75,7 +75,7 @@ def _cause(trace: Trace) -> str:
 
 
 def _finite_steps(trace: Trace) -> int:
-    """Return the number of steps before the first NaN or infinity; the number of all steps if there is none."""
+    """Return the number of steps before the first NaN or infinity; the number of all steps if all are finite."""
     finite = [np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in trace.outputs.values()]
     together = np.logical_and.reduce(finite)
     return len(together) if together.all() else int(together.argmin())

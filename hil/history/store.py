@@ -186,7 +186,7 @@ class History:
         self._add(NOISE, noise)
 
     def noise(self, serial: str, check: str, model: str, precision: str) -> Noise | None:
-        """Return the latest noise of this row on the machine ``serial`` (see ``Noise``); ``None`` if there is none."""
+        """Return the latest noise of this row on the machine ``serial`` (see ``Noise``); ``None`` if none is stored."""
         entries = self._added(NOISE, Noise, serial=serial, check_id=check, model=model, precision=precision)
         return entries[-1] if entries else None
 

@@ -31,7 +31,7 @@ class Answers:
         verdict: the verdict on these answers; empty if it is not known.
         compared: how many samples were compared, and how many of them count.
         changed: the share of answers that changed.
-        interval: the interval of ``changed``; empty if there is none.
+        interval: the interval of ``changed``; empty if it is not known.
         limit: the largest accepted share.
         drift: the mean change of scores; a dash without scores.
         drift_limit: the largest accepted change of scores in either direction; empty without scores.

@@ -40,7 +40,7 @@ def masks(values: Array, others: float = 0.0) -> BoolArray | None:
 def same_masks(expected: Array, obtained: Array, others: float = 0.0) -> BoolArray | None:
     """Return which elements are the same mask in both finite arrays, of which ``expected`` has the masks.
 
-    ``None`` if there is none. ``others`` is that of ``masks``.
+    ``None`` if no element is. ``others`` is that of ``masks``.
     """
     found = masks(expected, others)
     if found is None:

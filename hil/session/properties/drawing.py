@@ -192,7 +192,7 @@ def search(space: Space, draws: Draws, trial: Callable[[Drawn], str | None]) -> 
     """Try batches until one has a problem, shrink that batch, and return the result.
 
     At most ``draws.most`` batches are tried. After ``draws.seconds``, the search ends once ``draws.fewest`` batches
-    were tried. ``trial`` returns the problem of a batch as text, an empty text if there is none, and ``None`` for a
+    were tried. ``trial`` returns the problem of a batch as text, an empty text if it has no problem, and ``None`` for a
     batch that it cannot judge. Its exceptions end the search and are raised. The same space and trial always give the
     same batches.
     """

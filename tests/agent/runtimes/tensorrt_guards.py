@@ -191,7 +191,7 @@ class Conditions:
 
 
 def literal_name(node: ast.AST, function: str) -> str | None:
-    """Return the literal attribute name in a call of ``function``, such as ``hasattr``; None if there is none."""
+    """Return the literal attribute name in a call of ``function``, such as ``hasattr``; None for any other node."""
     name = None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function:
         name = node.args[1] if len(node.args) > 1 else None

@@ -26,7 +26,7 @@ class Error:
         self._index, self._text = index, text
 
     def node(self) -> int:
-        """Return the index of the node, -1 if there is none."""
+        """Return the index of the node, -1 if the error names no node."""
         return self._index
 
     def code(self) -> str:
