@@ -22,7 +22,8 @@ from hil.quantize import quantize
 THEIRS = """
 import sys
 import numpy as np
-from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
+import onnxruntime
+from polygraphy.backend.onnxrt import OnnxrtRunner
 from polygraphy.comparator import Comparator, CompareFunc
 
 reference, engine, data = sys.argv[1:]
@@ -30,7 +31,13 @@ with np.load(data) as found:
     arrays = {name: found[name] for name in found.files if not name.startswith("labels")}
 count = len(next(iter(arrays.values())))
 feeds = ({name: array[row : row + 1] for name, array in arrays.items()} for row in range(count))
-runners = [OnnxrtRunner(SessionFromOnnx(path), name=name) for path, name in ((reference, "a"), (engine, "b"))]
+options = onnxruntime.SessionOptions()
+options.add_session_config_entry("session.x64quantprecision", "1")  # as ours: sums that saturate fail the comparison
+cpu = ["CPUExecutionProvider"]
+runners = [
+    OnnxrtRunner(lambda path=path: onnxruntime.InferenceSession(path, options, providers=cpu), name=name)
+    for path, name in ((reference, "a"), (engine, "b"))
+]
 results = Comparator.run(runners, data_loader=feeds)
 sys.exit(0 if bool(Comparator.compare_accuracy(results, compare_func=CompareFunc.simple(rtol=1.0, atol=1.0))) else 1)
 """
@@ -42,6 +49,7 @@ import onnxruntime
 for path in sys.argv[1:3]:
     options = onnxruntime.SessionOptions()
     options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
     with np.load(sys.argv[3]) as found:

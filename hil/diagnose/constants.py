@@ -116,6 +116,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@np.errstate(invalid="ignore")  # infinity less infinity, where both have it
 def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] | None:  # noqa: PLR0911 - a rule each
     """Return how ``ours``, a constant of the engine's graph, differs from ``theirs``, the model's.
 
@@ -129,9 +130,9 @@ def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] 
             None if same else (Cause.AXIS, f"it is {ours.ravel()[:LISTED_SHAPE]}, not {theirs.ravel()[:LISTED_SHAPE]}")
         )
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
-    top = float(np.abs(b).max()) if b.size else 0.0
+    top = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
     room = max(SAME[precision] * top, STEP.get(precision, 0.0))
-    apart = ~(np.abs(a - b) <= room)
+    apart = ~((a == b) | (np.isnan(a) & np.isnan(b)) | (np.abs(a - b) <= room))
     if not apart.any():
         return None
     beyond = np.isfinite(b) & (np.abs(b) > FP16_MAX) & (np.isinf(a) | (np.abs(a) == FP16_MAX))
@@ -145,7 +146,7 @@ def difference(ours: Array, theirs: Array, precision: str) -> tuple[Cause, str] 
     ratio = _ratio(a, b)
     if ratio is not None and abs(ratio - 1) > SAME[precision]:  # else single elements differ, not the scale
         return Cause.SCALE, f"it is {ratio:.4g} times the model's"
-    where = np.unravel_index(int(np.abs(a - b).argmax()), a.shape)
+    where = np.unravel_index(int(np.where(apart, np.abs(a - b), -1.0).argmax()), a.shape)
     at, count = [int(index) for index in where], int(apart.sum())
     return Cause.WEIGHTS, f"{count} of {a.size} elements differ, most at {at}: {a[where]:.6g} instead of {b[where]:.6g}"
 

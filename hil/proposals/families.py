@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hil.proposals.graph_facts import MAPPED, NORMS, SCORES, VALUES, last_weighted, of_operators
-from hil.proposals.layouts import OF_CELLS, Shape, layout_of_shapes
+from hil.proposals.layouts import OF_CELLS, Shape, are_heads, is_pyramid, layout_of_shapes
 from hil.proposals.observed import EDGES
 from hil.proposals.roles import Role
 
@@ -115,7 +115,14 @@ def _with_boxes(observed: Observed) -> str:
 
 
 def _raw_boxes(observed: Observed) -> str:
-    return "cells" if observed.has_raw_boxes and layout_of(observed) in OF_CELLS else ""
+    raw = observed.has_raw_boxes and layout_of(observed) in OF_CELLS
+    heads = observed.image is not None and are_heads(observed.image, tuple(observed.outputs.values()))
+    return "cells" if raw or heads else ""
+
+
+def _pyramid(observed: Observed) -> str:
+    found = observed.image is not None and is_pyramid(observed.image, tuple(observed.outputs.values()))
+    return "levels" if found else ""
 
 
 def _map(observed: Observed) -> Shape | None:
@@ -218,6 +225,15 @@ FAMILIES = (
         remark=(
             ": its boxes are the values of a convolution, in cells of a grid, which no layout reads. For the task and "
             'kind "detection", write a decode of your own in [models.NAME.detection]'
+        ),
+    ),
+    Family(
+        "model of several resolutions",
+        _pyramid,
+        exceptions=last_weighted,
+        remark=(
+            ". The file does not show whether the outputs are a detector's, whose boxes are not decoded (for the task "
+            'and kind "detection", write a decode of your own in [models.NAME.detection]), or features or maps'
         ),
     ),
     Family(

@@ -96,6 +96,17 @@ def test_a_constant_that_fp16_cannot_hold_is_an_overflow() -> None:
     assert other[0] is Cause.WEIGHTS
 
 
+def test_infinite_constants_are_compared_one_by_one() -> None:
+    """Infinity is equal to itself, as in a mask of -inf, and hides no other element that differs."""
+    model = np.array([0.0, -np.inf, 1.0, np.nan], np.float32)
+    assert constants.difference(model.copy(), model, "fp32") is None
+    other = np.array([0.0, -np.inf, 7.0, np.nan], np.float32)
+    assert constants.difference(other, model, "fp32") == (
+        Cause.WEIGHTS,
+        "1 of 4 elements differ, most at [2]: 7 instead of 1",
+    )
+
+
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_small_constant_that_fp16_rounds_is_the_same(size: int) -> None:
     """A small constant that was rounded to FP16 is the same in fp16; half the constant is not."""

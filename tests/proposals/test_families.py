@@ -13,6 +13,7 @@ from hil.proposals.families import FAMILIES, kinds_of, layout_of, recognized
 from hil.proposals.observed import Observed
 from hil.proposals.roles import Role
 
+RAW, PYRAMID = "detector without decoding", "model of several resolutions"
 IMAGE = {"images": Role.IMAGE}
 SHAPES = st.dictionaries(st.text(max_size=3), st.lists(st.integers(0, 9000), max_size=5).map(tuple), max_size=4)
 
@@ -37,8 +38,8 @@ def observed_as(
         (observed_as((1, 3, 320, 320), (1, 22, 2100)), "detector", "channels-first"),
         (observed_as((1, 3, 640, 640), (1, 25200, 85)), "detector", "objectness"),
         (observed_as((1, 3, 416, 416), (1, 3549, 85)), "detector", "objectness"),
-        (observed_as((1, 3, 416, 416), (1, 3549, 85), raw=True), "detector without decoding", ""),
-        (observed_as((1, 3, 640, 640), (1, 84, 8400), raw=True), "detector without decoding", ""),
+        (observed_as((1, 3, 416, 416), (1, 3549, 85), raw=True), RAW, ""),
+        (observed_as((1, 3, 640, 640), (1, 84, 8400), raw=True), RAW, ""),
         (observed_as((1, 3, 640, 640), (1, 300, 6)), "detector", "end-to-end"),
         (observed_as((1, 3, 640, 640), (1, 1), (1, 100, 4), (1, 100), (1, 100)), "detector", "efficient-nms"),
         (observed_as((1, 3, 300, 300), (1, 3000, 4), (1, 3000, 21)), "detector", "boxes-scores"),
@@ -56,7 +57,17 @@ def observed_as(
         (observed_as((1, 3, 512, 512), (1, 1, 512, 512), ends="Softplus"), "model of a map of values", ""),
         (observed_as((1, 3, 512, 512), (1, 3, 512, 512), ends="Tanh"), "model of a map of values", ""),
         (observed_as((1, 3, 64, 64), (1, 3, 128, 128), ends="DepthToSpace"), "", ""),
-        (observed_as((1, 3, 640, 640), (1, 255, 80, 80), (1, 255, 40, 40), ends="Conv"), "", ""),
+        (observed_as((1, 3, 640, 640), (1, 255, 80, 80), (1, 255, 40, 40), ends="Conv"), PYRAMID, ""),
+        (observed_as((1, 3, 64, 64), (1, 64, 16, 16), (1, 128, 8, 8), ends="Relu"), PYRAMID, ""),
+        (observed_as((1, 3, 320, 320), (1, 1600, 80), (1, 400, 80), (1, 1600, 32), (1, 400, 32)), RAW, ""),
+        (observed_as((1, 3, 320, 320), (1, 80, 40, 40), (1, 4, 40, 40), (1, 80, 20, 20), (1, 4, 20, 20)), RAW, ""),
+        (observed_as((1, 320, 320, 3), (1, 40, 40, 3), (1, 40, 40, 12), (1, 20, 20, 3), (1, 20, 20, 12)), RAW, ""),
+        (observed_as((1, 3, 320, 320), (1, 3, 40, 40, 85), (1, 3, 20, 20, 85)), RAW, ""),
+        (observed_as((1, 3, 320, 320), (1, 80, 40, 40), (1, 4, 40, 40), (1, 80, 20, 20), (1, 6)), "", ""),
+        (observed_as((1, 3, 416, 416), (1, 2535, 85)), "detector", "objectness"),
+        (observed_as((1, 3, 1280, 1280), (1, 102000, 85)), "detector", "objectness"),
+        (observed_as((1, 3, 256, 256), (1, 1344, 6)), "detector", "objectness"),
+        (observed_as((1, 3, 64, 64), (1, 4000, 85)), "", ""),
         (observed_as((1, 3, 224, 224), (1, 6), ends="Tanh"), "", ""),
         (observed_as((1, 3, 224, 224), (1, 6), ends="Gemm"), "classifier", ""),
         (observed_as((1, 3, 112, 112), (1, 512), ends="LpNormalization"), "model that embeds images", ""),
