@@ -308,6 +308,29 @@ def test_weights_that_are_inputs_are_quantized(tmp_path: Path, data: MemoryData,
     assert {one.name for one in read_signature(made.path).inputs} == {"image"}
 
 
+@pytest.mark.parametrize("flat", [True, False])
+def test_sparse_weights_are_quantized(tmp_path: Path, flat: bool) -> None:
+    """Layers with sparse weights are quantized as with the same weights in full, whatever form their indices have."""
+    weight = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32) * (np.arange(8) % 3 > 0)
+    where = np.flatnonzero(weight) if flat else np.argwhere(weight)
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"], name="dense")
+    samples = MemoryData(x=np.random.default_rng(1).normal(size=(64, 16)).astype(np.float32))
+
+    def with_sparse_weight(model: onnx.ModelProto) -> onnx.ModelProto:
+        values = onnx.numpy_helper.from_array(weight[weight != 0], "w")
+        indices = onnx.numpy_helper.from_array(where.astype(np.int64), "where")
+        model.graph.ClearField("initializer")
+        model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, weight.shape))
+        return model
+
+    model = write(tmp_path / "m.onnx", [node], {"x": ["n", 16]}, {"y": ["n", 8]}, {"w": weight}, opset=17)
+    whole = quantize(model, tmp_path / "whole", samples, spec())
+    made = quantize(changed(model, with_sparse_weight), tmp_path / "sparse", samples, spec())
+    assert made.provenance["quantized"] == ["dense"]
+    feed = {"x": np.random.default_rng(2).normal(size=(4, 16)).astype(np.float32)}
+    np.testing.assert_array_equal(cpu_session(made.path).run(None, feed), cpu_session(whole.path).run(None, feed))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_float16_model_is_quantized(tmp_path: Path, layout: QdqLayout) -> None:
     """The opset is raised to one whose Q/DQ nodes accept float16, and the file can be loaded."""

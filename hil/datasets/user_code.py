@@ -13,6 +13,7 @@ import numpy as np
 from hil.datasets.dataset import Arrays, Origin, Streamed
 from hil.datasets.fit_check import UnequalSizesError, label_key
 from hil.datasets.npz_samples import NUMBERS
+from hil.datasets.orientation import ORIENTATION, as_if_upright
 from hil.dtypes import from_file
 from hil.errors import UserError
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 Sample = tuple[Arrays, Arrays]
 END = object()
-ORIENTATION = 0x0112
-"""The EXIF tag of an image's orientation; 1 is upright."""
 _ALIKE = ": image.convert('RGB') in preprocess makes all images alike"
 _DEEP = ": scale its values to 8 bits in preprocess first, since image.convert('RGB') clips them"
 MODES = {
@@ -167,6 +166,7 @@ class FolderDataset(CodeDataset):
         self._files = _files(folder)
         self._classes = {one: number for number, one in enumerate(classes)}
         self._folder = folder
+        self._turns: bool | None = None
         if not self._files:
             raise UserError(f"{folder} holds zero samples: model {code.model}: put images there")
         stray = [path for path in self._files if classes and path.parent == folder]
@@ -200,8 +200,29 @@ class FolderDataset(CodeDataset):
                     f"{self._code.name} gave labels: model {self._model}: return only inputs, since labels come from "
                     f"the sub-folders of {self.name}"
                 )
+            self._require_upright(path, index, inputs)
             number = self._classes.get(path.relative_to(self._folder).parts[0])
             yield inputs, {} if number is None else {"": np.asarray(number, np.int64)}
+
+    def _require_upright(self, path: Path, index: int, inputs: Arrays) -> None:
+        """Raise ``UserError`` if ``path`` is the first photograph that is not upright, and its sample shows it so."""
+        if self._turns:
+            return
+        with as_if_upright(path) as copy:
+            if copy is None:
+                return
+            try:
+                unturned, _ = self._checked(self._code(copy), index)
+            except UserError:  # the code needs the file in its own folder
+                self._turns = True
+                return
+        self._turns = any(not np.array_equal(inputs[name], unturned[name]) for name in inputs)
+        if not self._turns:
+            raise UserError(
+                f"{self._code.name} does not turn images upright as their EXIF data states: model {self._model}: file "
+                f"{path.relative_to(self._folder)}: use PIL.ImageOps.exif_transpose(image), or remove the tag "
+                "Orientation from the file if the robot takes its images unturned, too"
+            )
 
 
 def _described(path: Path, error: UserError) -> str:

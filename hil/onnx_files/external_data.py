@@ -89,14 +89,20 @@ def _end(tensor: onnx.TensorProto, entries: dict[str, str], model: Path) -> int:
     """Return how many bytes the data file must have to hold this tensor, by the offset and length in ``entries``.
 
     Without a length, it is that of the tensor's shape and type. Raise ``UserError`` if the offset, length or type is
-    not valid.
+    not valid, or if the length is another one.
     """
     try:
-        offset, length = int(entries.get("offset") or 0), int(entries.get("length") or _bytes_of(tensor))
+        needed = _bytes_of(tensor)
+        offset, length = int(entries.get("offset") or 0), int(entries.get("length") or 0) or needed
     except (ValueError, KeyError):
-        offset = length = -1
+        offset = length = needed = -1
     if offset < 0 or length < 0:
         raise UserError(f"the external data of {tensor.name!r} has no valid offset and length: model {model}: {EXPORT}")
+    if length != needed:
+        raise UserError(
+            f"the external data of {tensor.name!r} has a length of {length} bytes, its shape {list(tensor.dims)} and "
+            f"type need {needed}: model {model}: {EXPORT}, since one of them is wrong"
+        )
     return offset + length
 
 

@@ -247,7 +247,7 @@ def _spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:
     if not value.type.HasField("tensor_type"):
         kind = (value.type.WhichOneof("value") or "value of no type").removesuffix("_type").replace("_", " ")
         raise UserError(
-            f"{value.name!r} of {path} is a {kind}, but only tensors can be fed and compared: model "
+            f"{value.name!r} of {path} is of type {kind}, but only tensors can be fed and compared: model "
             f"{path.stem}: cut the graph before it (onnx.utils.extract_model), or export the model without it"
         )
     tensor = value.type.tensor_type

@@ -62,18 +62,32 @@ def prepared(model: Path, folder: Path) -> onnx.ModelProto:
 
 
 def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
-    """Inline local functions and remove weights from the graph's inputs; return the model and whether it changed."""
+    """Inline local functions, remove weights from the graph's inputs, and write sparse weights in full.
+
+    Return the model and whether it changed.
+    """
     functions = bool(proto.functions)
     if functions:
         proto = onnx.inliner.inline_local_functions(proto)
+    sparse = bool(proto.graph.sparse_initializer)
+    proto.graph.initializer.extend(map(_dense, proto.graph.sparse_initializer))
+    proto.graph.ClearField("sparse_initializer")
     weights = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in weights]
-    changed = functions or len(inputs) < len(proto.graph.input)
+    changed = functions or sparse or len(inputs) < len(proto.graph.input)
     if changed:
         del proto.graph.input[:]
         proto.graph.input.extend(inputs)
         proto.ir_version = max(proto.ir_version, 4)  # before, each weight had to be an input
     return proto, changed
+
+
+def _dense(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:
+    """Return the same weight as a tensor. Its indices are positions in the flat tensor, or one row for each value."""
+    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    whole = np.zeros(tuple(sparse.dims), values.dtype)
+    whole[np.unravel_index(indices, whole.shape) if indices.ndim == 1 else tuple(indices.T)] = values
+    return numpy_helper.from_array(whole, sparse.values.name)
 
 
 def _plain_biases(graph: onnx.GraphProto) -> None:

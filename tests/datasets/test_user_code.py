@@ -243,6 +243,30 @@ def _turned(path: Path) -> None:
     Image.new("RGB", (2, 3)).save(path, exif=exif)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("read", "is_refused"), [("image", True), ("ImageOps.exif_transpose(image)", False)])
+def test_a_rotated_photograph_has_to_be_turned_upright(
+    project: Project, read: str, is_refused: bool, order: str
+) -> None:
+    """A resized photograph that the code does not turn as its EXIF data states is refused; the message names it."""
+    project.shape = ["batch", 4, 4, 3]
+    body = f"    return {{'x': np.asarray({read}.resize((4, 4))).astype('float32')}}\n"
+    text = "from PIL import Image, ImageOps\ndef read(path):\n    image = Image.open(path)\n"
+    project.module("reading", text + body)
+    (project.root / "images").mkdir()
+    noise = Image.effect_noise((32, 64), 99).convert("RGB")
+    noise.save(project.root / "images" / "a.jpg")
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x0112] = 6
+    noise.save(project.root / "images" / "b.jpg", exif=exif)
+    if is_refused:
+        with pytest.raises(UserError, match=r"does not turn images upright .*: model .*: file b\.jpg: use PIL"):
+            list(project.open("images", preprocess="reading:read").batches(1))
+    else:
+        assert len(list(project.open("images", preprocess="reading:read").batches(1))) == 2
+
+
 def _cut(path: Path) -> None:
     Image.effect_noise((64, 64), 50).convert("RGB").save(path)
     path.write_bytes(path.read_bytes()[:-500])

@@ -111,6 +111,15 @@ def test_invalid_locations(tmp_path: Path, location: str, message: str) -> None:
     assert f"model {folder / 'm.onnx'}: " in str(caught.value)
 
 
+@pytest.mark.parametrize("length", [8, 20])
+def test_a_length_that_contradicts_the_shape_is_refused(tmp_path: Path, length: int) -> None:
+    """A length that is not that of the tensor's shape and type is refused before any runtime reads the file."""
+    model = _model(tmp_path / "m.onnx", length=length)
+    (tmp_path / "w.bin").write_bytes(bytes(32))
+    with pytest.raises(UserError, match=rf"has a length of {length} bytes, its shape \[4\] and type need 16: .*again"):
+        external_files(model)
+
+
 @pytest.mark.parametrize(("kind", "size"), [("FLOAT", 16), ("FLOAT16", 8), ("INT4", 2), ("FLOAT4E2M1", 2), ("BOOL", 4)])
 def test_without_a_length_the_shape_counts(tmp_path: Path, kind: str, size: int) -> None:
     """A file that is shorter than a tensor's shape and type require is refused, also if no length is written."""
