@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -199,12 +200,19 @@ def signature_of(model: onnx.ModelProto, path: Path) -> Signature:
     """Return the same as ``read_signature`` for the file ``path`` that is already parsed."""
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
-    inputs = tuple(_spec(value, path) for value in graph.input if value.name not in weights)
-    outputs = tuple(_spec(value, path) for value in graph.output)
+    inputs = tuple(_spec(value, path, "behind") for value in graph.input if value.name not in weights)
+    outputs = tuple(_spec(value, path, "before") for value in graph.output)
     if not outputs:
         raise UserError(
             f"{path} has no outputs: model {path.stem}: append the tensors that it computes to graph.output of the file"
         )
+    for kind, tensors in (("input", inputs), ("output", outputs)):
+        twice = next((name for name, count in Counter(one.name for one in tensors).items() if count > 1), None)
+        if twice is not None:
+            raise UserError(
+                f"{path} has the {kind} {twice!r} twice: model {path.stem}: remove one of them from graph.{kind} of "
+                "the file"
+            )
     used = operators(model)
     return Signature(
         inputs,
@@ -243,19 +251,20 @@ def _unreadable(path: Path, why: str) -> str:
     return f"cannot read {path} as ONNX ({why}): model {path.stem}: {WHOLE_FILE}"
 
 
-def _spec(value: onnx.ValueInfoProto, path: Path) -> TensorSpec:
+def _spec(value: onnx.ValueInfoProto, path: Path, side: str) -> TensorSpec:
+    """Return an input or output of the file. ``side`` is where the graph is cut if it is of another type."""
     if not value.type.HasField("tensor_type"):
         kind = (value.type.WhichOneof("value") or "value of no type").removesuffix("_type").replace("_", " ")
         raise UserError(
             f"{value.name!r} of {path} is of type {kind}, but only tensors can be fed and compared: model "
-            f"{path.stem}: cut the graph before it (onnx.utils.extract_model), or export the model without it"
+            f"{path.stem}: cut the graph {side} it (onnx.utils.extract_model), or export the model without it"
         )
     tensor = value.type.tensor_type
     dtype = element_type(tensor.elem_type)
     if dtype not in ITEM_SIZES:
         raise UserError(
             f"{value.name!r} of {path} has elements of type {dtype}, but only numbers can be fed and compared "
-            f"({', '.join(ITEM_SIZES)}): model {path.stem}: cut the graph before it (onnx.utils.extract_model), or "
+            f"({', '.join(ITEM_SIZES)}): model {path.stem}: cut the graph {side} it (onnx.utils.extract_model), or "
             "export the model with another type"
         )
     shape = tuple(_size(dim) for dim in tensor.shape.dim)

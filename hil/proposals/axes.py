@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hil.onnx_files.batch_axes import USUAL
 from hil.onnx_files.valid_positions import MASK, all_count
-from hil.proposals.roles import STATE, Role, next_states, roles
+from hil.proposals.roles import STATE, Role, is_setting, next_states, roles
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -45,6 +45,10 @@ PARAMETERS = (
 )
 """Usual values of inputs that are settings: one for the whole call (``value``), or one for each sample (``range``)."""
 
+RECORDED = frozenset({Role.IMAGE, Role.VIDEO, Role.AUDIO})
+WHOLE = {"int8": (-128, 127), "int16": (-32768, 32767), "uint16": (0, 65535)}
+"""The range of the inputs with a role in ``RECORDED``, by dtype: cameras and microphones use all of it."""
+
 TOKENS = (
     Usual(_named(r"type|segment"), range=(0, 0)),
     Usual(_named(r"len"), range=(1, 1)),
@@ -80,6 +84,8 @@ def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, 
         interval = all_count(tensor.name, tensor.dtype, len(tensor.shape)) or (None if usual is None else usual.range)
         if tensor.name in rows and interval is None:
             interval = (0, rows[tensor.name] - 1)
+        if role in RECORDED and interval is None:
+            interval = WHOLE.get(tensor.dtype)
         value = None if usual is None or role is not Role.PARAMETER else usual.value
         # A constant of fixed size has no batch axis.
         fixed = value is not None and not (tensor.shape and not isinstance(tensor.shape[0], int))
@@ -136,8 +142,7 @@ def without_batch(
 
 
 def _usual(tensor: TensorSpec, role: Role) -> Usual | None:
-    is_setting = role is Role.PARAMETER or (len(tensor.shape) == 2 and tensor.shape[1] in {1, 2, 3, 4})
-    table = TOKENS if role is Role.TOKENS and not is_setting else PARAMETERS if is_setting else ()
+    table = TOKENS if role is Role.TOKENS else PARAMETERS if role is Role.PARAMETER or is_setting(tensor) else ()
     return next((one for one in table if one.name.search(tensor.name)), None)
 
 

@@ -120,6 +120,13 @@ def _raw_boxes(observed: Observed) -> str:
     return "cells" if raw or heads else ""
 
 
+def _apart(observed: Observed) -> str:
+    """Return ``apart`` if there are boxes [..., 4], and two outputs with a number for each box; else empty."""
+    shapes = list(observed.outputs.values())
+    boxes = [shape[:-1] for shape in shapes if len(shape) in {2, 3} and shape[-1] == len("xyxy")]
+    return "apart" if observed.image and len(boxes) == 1 and shapes.count(boxes[0]) > 1 else ""
+
+
 def _pyramid(observed: Observed) -> str:
     found = observed.image is not None and is_pyramid(observed.image, tuple(observed.outputs.values()))
     return "levels" if found else ""
@@ -225,6 +232,15 @@ FAMILIES = (
         remark=(
             ": its boxes are the values of a convolution, in cells of a grid, which no layout reads. For the task and "
             'kind "detection", write a decode of your own in [models.NAME.detection]'
+        ),
+    ),
+    Family(
+        "detector of separate outputs",
+        _apart,
+        exceptions=last_weighted,
+        remark=(
+            ": no layout reads boxes, scores and classes without a count. For the task and kind "
+            '"detection", write a decode of your own in [models.NAME.detection]'
         ),
     ),
     Family(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from hil.onnx_files.batch_axes import USUAL
 from hil.onnx_files.valid_positions import MASK
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 CHANNELS = frozenset({1, 3, 4})
 """Sizes of an axis that may be the channels of an image."""
+
+FEW = frozenset({1, 2, 3, 4})
+"""Sizes of the second axis of an input that is a setting of each sample."""
 
 SMALLEST = 16
 """The smallest height and width of an image without a batch axis."""
@@ -33,6 +37,9 @@ BEFORE_OR_AFTER = frozenset(
 
 STEPS = frozenset({"past", "present", "prev", "previous", "next", "new", "old"})
 """Those of them that never mean the input and the output of a call."""
+
+IDS = re.compile(r"(^|[^a-z])(ids?|tokens?)($|[^a-z])", re.IGNORECASE)
+"""Names of inputs that are tokens whatever their shape."""
 
 AUDIO = re.compile(r"audio|wav|speech|pcm|signal|samples|sound", re.IGNORECASE)
 PARAMETER = re.compile(
@@ -172,11 +179,22 @@ def _is_audio(tensor: TensorSpec, signature: Signature) -> bool:
     # Samples are the last axis wherever they occur: a name that is also another axis is no number of samples.
     inner = {size for one in signature.inputs for size in one.shape[1:-1] if isinstance(size, str)}
     is_open = bool(shape) and not isinstance(shape[-1], int) and shape[-1] not in inner
-    return _is_float(tensor) and flat and (is_open or AUDIO.search(tensor.name) is not None)
+    return (
+        (_is_float(tensor) or tensor.dtype == "int16") and flat and (is_open or AUDIO.search(tensor.name) is not None)
+    )
 
 
 def _is_tokens(tensor: TensorSpec, _: Signature) -> bool:
-    return tensor.dtype in {"int32", "int64"} and len(tensor.shape) in {1, 2}
+    """Return whether an input may be tokens: not a few numbers for each sample, such as a size."""
+    if tensor.dtype not in {"int32", "int64"} or len(tensor.shape) not in {1, 2}:
+        return False
+    one_a_sample = len(tensor.shape) == 1 and str(tensor.shape[0]).lower() in USUAL
+    return IDS.search(tensor.name) is not None or not (one_a_sample or is_setting(tensor))
+
+
+def is_setting(tensor: TensorSpec) -> bool:
+    """Return whether each sample has one to four numbers of an input, such as the size of its image."""
+    return len(tensor.shape) == 2 and tensor.shape[1] in FEW
 
 
 def _is_float(tensor: TensorSpec) -> bool:

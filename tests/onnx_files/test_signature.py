@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 from onnx import TensorProto
 
@@ -59,6 +61,33 @@ def test_elements_that_are_no_numbers_are_refused(tmp_path: Path, element: int, 
     """Text, complex numbers and types that no runtime here takes are refused by name before anything is built."""
     with pytest.raises(UserError, match=rf"'x' of .* has elements of type {name}, but only numbers .*: model m: cut"):
         read_signature(write_model(tmp_path / "m.onnx", [1], dtype=element))
+
+
+@pytest.mark.parametrize("field", ["input", "output"])
+def test_a_name_that_occurs_twice_is_refused(tmp_path: Path, field: str) -> None:
+    """A name of two inputs or of two outputs is refused, since arrays are fed and compared by name."""
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 17]> g (float[4] x) => (float[4] y) { y = Abs(x) }'
+    )
+    tensors = getattr(model.graph, field)
+    tensors.append(tensors[0])
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=rf"has the {field} '{tensors[0].name}' twice: model m: remove one of them"):
+        read_signature(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(("field", "side"), [("input", "behind"), ("output", "before")])
+def test_the_advice_says_on_which_side_to_cut(tmp_path: Path, field: str, side: str) -> None:
+    """A graph is cut behind an input of texts, and before an output of texts."""
+    text = (
+        "g (string[n] x) => (bool[n] z) { z = Equal(x, x) }"
+        if field == "input"
+        else "g (int64[n] x) => (string[n] y) { y = Cast <to = 8> (x) }"
+    )
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> {text}')
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match=f"elements of type string, .*cut the graph {side} it"):
+        read_signature(tmp_path / "m.onnx")
 
 
 def test_the_bundled_examples(repository: Path) -> None:

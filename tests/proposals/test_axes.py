@@ -87,6 +87,14 @@ def test_one_image_has_no_batch_axis() -> None:
     assert found["x"].batch_axis == "none"
 
 
+@pytest.mark.parametrize(("dtype", "top"), [("uint16", 65535), ("int8", 127), ("uint8", None), ("float32", None)])
+def test_images_of_integers_use_the_whole_range(dtype: str, top: int | None) -> None:
+    """Random depth images in millimetres are not all zeros and ones; uint8 has its range by default."""
+    signature = Signature((spec("depth", dtype, "batch", 1, 48, 64),), (spec("y", "float32", "batch", 10),))
+    interval = input_proposals(signature, {})["depth"].range
+    assert (None if interval is None else interval[1]) == top
+
+
 def test_tokens_are_indices_of_their_table() -> None:
     """Token ids are drawn within their table, and a mask is all ones."""
     inputs = (spec("input_ids", "int64", "b", "n"), spec("attention_mask", "int64", "b", "n"))

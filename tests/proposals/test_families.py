@@ -13,7 +13,7 @@ from hil.proposals.families import FAMILIES, kinds_of, layout_of, recognized
 from hil.proposals.observed import Observed
 from hil.proposals.roles import Role
 
-RAW, PYRAMID = "detector without decoding", "model of several resolutions"
+RAW, APART, PYRAMID = "detector without decoding", "detector of separate outputs", "model of several resolutions"
 IMAGE = {"images": Role.IMAGE}
 SHAPES = st.dictionaries(st.text(max_size=3), st.lists(st.integers(0, 9000), max_size=5).map(tuple), max_size=4)
 
@@ -64,6 +64,9 @@ def observed_as(
         (observed_as((1, 320, 320, 3), (1, 40, 40, 3), (1, 40, 40, 12), (1, 20, 20, 3), (1, 20, 20, 12)), RAW, ""),
         (observed_as((1, 3, 320, 320), (1, 3, 40, 40, 85), (1, 3, 20, 20, 85)), RAW, ""),
         (observed_as((1, 3, 320, 320), (1, 80, 40, 40), (1, 4, 40, 40), (1, 80, 20, 20), (1, 6)), "", ""),
+        (observed_as((1, 3, 640, 640), (1, 300), (1, 300, 4), (1, 300)), APART, ""),
+        (observed_as((1, 3, 640, 640), (7, 4), (7,), (7,), (7, 1, 640, 640)), APART, ""),
+        (observed_as((1, 3, 640, 640), (1, 4), (1,)), "", ""),
         (observed_as((1, 3, 416, 416), (1, 2535, 85)), "detector", "objectness"),
         (observed_as((1, 3, 1280, 1280), (1, 102000, 85)), "detector", "objectness"),
         (observed_as((1, 3, 256, 256), (1, 1344, 6)), "detector", "objectness"),
