@@ -122,6 +122,8 @@ def _print_summary(output: Path, proposals: Mapping[str, Proposal], *, adding: b
                 screen.print(f"    {way}  {escape(str(spec))}")
         for key in proposal.guessed:
             screen.print(f"    [yellow]guessed[/] {escape(written(key))}")
+        if proposal.empty:
+            screen.print(f"    [bold yellow]warning:[/] {escape(_empty(proposal))}")
         if proposal.drawn:
             screen.print(f"    [bold yellow]warning:[/] {escape(f'{proposal.drawn}: {NOT_RUN}: {REPEATABLE}')}")
     screen.print(
@@ -141,3 +143,13 @@ def _print_summary(output: Path, proposals: Mapping[str, Proposal], *, adding: b
         "  2. use real data:     set [cyan]data[/] and [cyan]task[/], then [cyan]limits[/], as the file's comments say"
     )
     screen.print("  3. name your board:   [cyan]\\[targets.jetson-orin][/], then [cyan]pytest --target=jetson-orin[/]")
+
+
+def _empty(proposal: Proposal) -> str:
+    """Return the warning about outputs without elements, and what to do."""
+    names = ", ".join(f"'{name}'" for name in proposal.empty)
+    none = next((one.name for one in proposal.signature.inputs if 0 in one.shape), None)
+    advice = "use data, or a range of random inputs, for which it has some"
+    if none is not None:
+        advice = f"input '{none}' has a size of 0 in the file: give it a name instead (onnx.tools.update_model_dims)"
+    return f"{names} had no element in the trial run, and an output that never has any fails parity.outputs: {advice}"

@@ -70,10 +70,10 @@ class InputProposal:
     carry: str | None = None
 
 
-def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, InputProposal]:
+def input_proposals(signature: Signature, ranges: Mapping[str, Interval]) -> dict[str, InputProposal]:
     """Return what is proposed for each input of an undeclared signature, by name.
 
-    ``rows`` has the number of rows of the table that an input indexes (``graph_facts.table_rows``). Each proposal has a
+    ``ranges`` has the ranges that the graph shows (``graph_facts.integer_ranges``). Each proposal has a
     batch axis, except for a constant of fixed size.
     """
     kinds, carried, batch = roles(signature), next_states(signature), _batch(signature)
@@ -82,8 +82,8 @@ def input_proposals(signature: Signature, rows: Mapping[str, int]) -> dict[str, 
         role = kinds[tensor.name]
         usual = _usual(tensor, role)
         interval = all_count(tensor.name, tensor.dtype, len(tensor.shape)) or (None if usual is None else usual.range)
-        if tensor.name in rows and interval is None:
-            interval = (0, rows[tensor.name] - 1)
+        if interval is None:
+            interval = ranges.get(tensor.name)
         if role in RECORDED and interval is None:
             interval = WHOLE.get(tensor.dtype)
         value = None if usual is None or role is not Role.PARAMETER else usual.value

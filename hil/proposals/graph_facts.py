@@ -39,29 +39,35 @@ SCALED = frozenset({*PASSED_ON, "Expand", "Max", "Add"})
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 """Operators that are quantized because of their weights."""
 
+TRIPS = 8
+"""The most trips of a loop in a trial run."""
+
 NAMED = 8
 """The most nodes that are proposed as exceptions from INT8."""
 
 
-def table_rows(graph: onnx.GraphProto) -> dict[str, int]:
-    """Return the number of rows of the constant table that an input indexes, by the input's name.
+def integer_ranges(graph: onnx.GraphProto) -> dict[str, tuple[int, int]]:
+    """Return the range of the integers that an input takes, by the input's name, as far as the graph shows it.
 
-    Inputs that do not index a table are left out; if an input indexes several tables, the smallest counts.
+    It is the rows of the constant table that the input indexes (of several tables, the smallest), or 1 to ``TRIPS`` for
+    the number of a loop's trips: with no trip, its outputs would be empty.
     """
     tables = {one.name: one.dims[0] for one in graph.initializer if one.dims}
     origin = {one.name: one.name for one in graph.input}
-    rows: dict[str, int] = {}
+    ranges: dict[str, tuple[int, int]] = {}
     for node in graph.node:
         if node.op_type in PASSED_ON and node.input and node.input[0] in origin:
             origin.update(dict.fromkeys(node.output[:1], origin[node.input[0]]))
+        if node.op_type == "Loop" and node.input[0] in origin:
+            ranges.setdefault(origin[node.input[0]], (1, TRIPS))
         if node.op_type != "Gather" or len(node.input) < 2:
             continue
         axis = next((one.i for one in node.attribute if one.name == "axis"), 0)
         table, indices = node.input[:2]
         if axis == 0 and table in tables and indices in origin:
             name = origin[indices]
-            rows[name] = min(tables[table], rows.get(name, tables[table]))
-    return rows
+            ranges[name] = min((0, tables[table] - 1), ranges.get(name, (0, tables[table] - 1)))
+    return ranges
 
 
 def last_operators(graph: onnx.GraphProto) -> dict[str, str]:

@@ -13,7 +13,7 @@ from hil.onnx_files.signature import read_proto, read_signature
 from hil.proposals.axes import input_proposals, other_axes
 from hil.proposals.batch_rows import is_batch, without_doubtful
 from hil.proposals.families import recognized
-from hil.proposals.graph_facts import table_rows
+from hil.proposals.graph_facts import integer_ranges
 from hil.proposals.graph_sizes import weight_sizes
 from hil.proposals.input_specs import BATCH, changed, with_axis
 from hil.proposals.multiples import multiples_of
@@ -67,6 +67,11 @@ class Proposal:
     drawn: str
     trials: int = 0
 
+    @property
+    def empty(self) -> tuple[str, ...]:
+        """The outputs that had no element in the trial run of one sample."""
+        return tuple(name for name, shape in self.observed.outputs.items() if 0 in shape)
+
 
 def propose(
     path: Path, name: str, process: TrialProcess, *, notify: Callable[[str], object] = lambda _: None
@@ -94,7 +99,7 @@ class _Search:
         """Return the proposal. Raise ``UserError`` with what was tried if nothing runs."""
         hinted = hinted_sizes(proto, self._name, kind_of(self._raw))
         self._known = weight_sizes(proto.graph)
-        plan: Mapping[str, InputProposal] = input_proposals(self._raw, table_rows(proto.graph))
+        plan: Mapping[str, InputProposal] = input_proposals(self._raw, integer_ranges(proto.graph))
         if any(EDGES.search(one.name) for one in self._raw.inputs):
             plan = without_doubtful(self._raw, plan)
         plan, inputs, sizes = self._sizes(plan, hinted)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from hil.cli import main
@@ -253,6 +254,24 @@ def test_a_bad_model_leaves_nothing_behind(tmp_path: Path, capsys: pytest.Captur
     assert main(["init", str(good), str(tmp_path / "m.onnx"), "-o", str(tmp_path / "hil.toml")]) == ExitCode.USER_ERROR
     assert sorted(tmp_path.iterdir()) == before
     assert ("n: 16000, 512" if kind == "never" else "cannot read") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("network", "advice"),
+    [
+        ("m (float[4] x) => (int64[1, n] y) { y = NonZero (zero) }", "use data, or a range"),
+        ("m (float[0, 4] x) => (float[0, 4] y) { y = Abs (x) }", "input 'x' has a size of 0 in the file"),
+    ],
+)
+def test_an_output_without_elements_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], network: str, advice: str
+) -> None:
+    """An output that was empty in the trial run is named, since nothing of it can be compared."""
+    networks.save(tmp_path / "m.onnx", network, zero=np.zeros(4, np.float32))
+    assert main(["init", str(tmp_path / "m.onnx"), "-o", str(tmp_path / "hil.toml")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "'y' had no element in the trial run" in shown
+    assert advice in shown
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,7 +98,7 @@ def test_images_of_integers_use_the_whole_range(dtype: str, top: int | None) -> 
 def test_tokens_are_indices_of_their_table() -> None:
     """Token ids are drawn within their table, and a mask is all ones."""
     inputs = (spec("input_ids", "int64", "b", "n"), spec("attention_mask", "int64", "b", "n"))
-    found = input_proposals(Signature(inputs, ()), {"input_ids": 30_522})
+    found = input_proposals(Signature(inputs, ()), {"input_ids": (0, 30_521)})
     assert found["input_ids"].range == (0, 30_521)
     assert found["attention_mask"].range == (1, 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
@@ -11,11 +12,11 @@ from hil.proposals.graph_facts import (
     NAMED,
     class_maps,
     has_raw_boxes,
+    integer_ranges,
     label_count,
     last_operators,
     last_weighted,
     of_operators,
-    table_rows,
 )
 
 LAST, BACK = "Transpose <perm = [0, 2, 3, 1]>", "Transpose <perm = [0, 3, 1, 2]>"
@@ -32,8 +33,8 @@ def test_an_input_that_is_looked_up_has_rows() -> None:
         helper.make_node("Gather", ["t7", "ids"], ["c"], axis=1),
         helper.make_node("Gather", ["a", "ids"], ["d"]),
     ]
-    assert table_rows(helper.make_graph(nodes, "g", [ids], [], tables)) == {"ids": 7}
-    assert table_rows(helper.make_graph(nodes[3:], "g", [ids], [], tables)) == {}
+    assert integer_ranges(helper.make_graph(nodes, "g", [ids], [], tables)) == {"ids": (0, 6)}
+    assert integer_ranges(helper.make_graph(nodes[3:], "g", [ids], [], tables)) == {}
 
 
 def test_the_last_layers_of_each_output_are_found() -> None:
@@ -47,6 +48,19 @@ def test_the_last_layers_of_each_output_are_found() -> None:
         [helper.make_node("Add", ["z", "z"], ["z"])], "g", [], [helper.make_tensor_value_info("z", 1, None)]
     )
     assert last_weighted(looped) == ()
+
+
+def test_a_loop_makes_some_trips() -> None:
+    """An input that is the number of a loop's trips is drawn so that the loop's outputs have elements."""
+    graph = onnx.parser.parse_graph(
+        """g (int64[1] steps, float[4] x) => (float[n, 4] y) {
+            count = Squeeze (steps)
+            last, y = Loop (count, , x) <body = b (int64 i, bool c, float[4] s) => (bool d, float[4] t, float[4] u) {
+                d = Identity (c) t = Abs (s) u = Abs (s)
+            }>
+        }"""
+    )
+    assert integer_ranges(graph) == {"steps": (1, 8)}
 
 
 @pytest.mark.parametrize(
