@@ -151,7 +151,7 @@ def repeatable(runs: Sequence[Outputs]) -> Judgement:
         return inconclusive(f"the batch was run {len(runs)} times, at least two runs are needed")
     first = dict(runs[0])
     if not any(array.size for array in first.values()):
-        return failed("no output has an element to compare")
+        return failed("no output has an element to compare in any batch: use data for which one has some")
     for number, run in enumerate(runs[1:], start=2):
         wrong = _other(runs[0], run)
         if wrong:

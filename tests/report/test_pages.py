@@ -264,6 +264,7 @@ def test_control_characters_in_build_facts_are_escaped() -> None:
         ("memory.growth", "3 readings in the later half of the soak, 10 are needed", "measure longer"),
         ("latency.p99", "the bounds straddle it", "measure longer"),
         ("parity.outputs", "slice_error 12 %, at most 10 % is required", "what the outputs mean"),
+        ("parity.outputs", "output 'y' has no finite element to compare in 64 samples: use data", "has elements"),
         ("contract.shapes", "no shape that the model allows was tried", "what the reason names"),
         ("regression.latency_p50", "more than 30 runs would be needed: stop other load", "what the reason names"),
         (

@@ -92,6 +92,8 @@ def next_step(check: CheckResult) -> str:
 def _general(check: CheckResult) -> str:
     if check.reason.startswith("stopping after"):  # pytest's own words
         return "run again without -x and --maxfail"
+    if "element to compare" in check.reason:
+        return "set data of [models.NAME] to samples for which the output has elements"
     if (cause := cause_key(check)) in NEXT:
         return NEXT[cause].replace("TARGET", check.target.requested)
     if check.verdict is Verdict.INCONCLUSIVE:
