@@ -209,10 +209,8 @@ def signature_of(model: onnx.ModelProto, path: Path) -> Signature:
     for kind, tensors in (("input", inputs), ("output", outputs)):
         twice = next((name for name, count in Counter(one.name for one in tensors).items() if count > 1), None)
         if twice is not None:
-            raise UserError(
-                f"{path} has the {kind} {twice!r} twice: model {path.stem}: remove one of them from graph.{kind} of "
-                "the file"
-            )
+            what = f"remove one of them from graph.{kind} of the file"
+            raise UserError(f"{path} has the {kind} {twice!r} twice: model {path.stem}: {what}")
     used = operators(model)
     return Signature(
         inputs,
