@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hil.checks.slices import Slices
 from hil.dtypes import is_finite, is_float
-from hil.stats.mask_values import MASK, largest_unmasked, same_masks
+from hil.stats.masks_and_scores import MASK, largest_unmasked, same_masks
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float64]

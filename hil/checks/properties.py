@@ -15,7 +15,7 @@ from hil.checks.tolerances import DRAWN, Tolerance, Where, merge, somewhere
 from hil.checks.verdicts import failed, inconclusive, judged
 from hil.dtypes import differences, is_finite, is_float
 from hil.results import Judgement, Measurement, Verdict
-from hil.stats.mask_values import largest_unmasked, same_masks
+from hil.stats.masks_and_scores import largest_unmasked, same_masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

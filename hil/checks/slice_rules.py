@@ -12,6 +12,7 @@ import numpy as np
 
 from hil.checks.tolerances import rounding_of
 from hil.dtypes import is_float
+from hil.stats.masks_and_scores import are_scores
 
 if TYPE_CHECKING:
     from hil.checks.slices import AxisSums, BoolArray, FloatArray, Slices
@@ -57,7 +58,6 @@ LISTED = 5
 """How many dead slices are recorded."""
 
 _LOW_SCORE = 0.02  # scores that never reach this one are too small for INT8, whose step is 1/255
-_ALMOST = 1e-6  # of float64 sums about a shift
 
 # The range of a slice, as a share of its largest magnitude, up to which it varies only by rounding: four steps.
 # FP8, FP4 and INT4 as INT8: no engine of these types was measured.
@@ -199,7 +199,7 @@ def _facts(axis: int, sums: AxisSums, slices: Slices, noise: float) -> AxisFacts
         few = sums.n < FEW
         if few.any():
             deviation = np.maximum(deviation, np.where(few, _whole(slices), 0.0))
-        within = (low >= -_ALMOST) & (high <= 1 + _ALMOST)
+        within = are_scores(low, high)
         score = within & varies
         lively = float(np.max(deviation, where=varies, initial=0.0))
         live = varies & ((deviation > LIVE_SHARE * lively) | (score & (high >= SCORE)))

@@ -9,6 +9,7 @@ import numpy as np
 from hil.diagnose.diagnosis import SignalEnd
 from hil.diagnose.variants import patched
 from hil.dtypes import is_float
+from hil.stats.masks_and_scores import are_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -102,7 +103,7 @@ def constant_slices(expected: Array, obtained: Array) -> BoolArray:
         return nothing
     ours, theirs = x.std(axis=1), y.std(axis=1)
     top, low = x.max(axis=1), x.min(axis=1)
-    live = (ours > LIVE * ours.max()) | ((low >= 0) & (top <= 1) & (top >= SCORE) & (ours > 0))
+    live = (ours > LIVE * ours.max()) | (are_scores(low, top) & (top >= SCORE) & (ours > 0))
     if not (live & (ours > 1e-6 * np.abs(x).max())).any():
         return nothing
     ours, theirs = ours[live], theirs[live]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hil.dtypes import is_float
-from hil.stats.mask_values import same_masks
+from hil.stats.masks_and_scores import are_scores, same_masks
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -96,7 +96,7 @@ def slice_error(expected: Array, obtained: Array, least: float = 0.01) -> float:
     if not spread.size or not spread.max() > TINY:
         return whole
     top = x.max(axis=others)
-    scores = (x.min(axis=others) >= 0) & (top <= 1) & (top >= 0.25)
+    scores = are_scores(x.min(axis=others), top) & (top >= 0.25)
     floor = np.where(scores, TINY, max(least * float(spread.max()), TINY))
     return float((rms / np.maximum(spread, floor)).max())
 

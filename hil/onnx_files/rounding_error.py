@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from hil.agent.runtimes.onnxruntime import open_session
 from hil.onnx_files.host_run import run_on_host
-from hil.stats.mask_values import masks
+from hil.stats.masks_and_scores import masks
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence

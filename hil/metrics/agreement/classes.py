@@ -11,6 +11,7 @@ import numpy as np
 from hil.dtypes import is_finite, is_float
 from hil.metrics.agreement.evidence import Changes, Evidence, class_axis, joined, samples_first
 from hil.metrics.agreement.lost import ByClass
+from hil.stats.masks_and_scores import are_scores
 
 if TYPE_CHECKING:
     from hil.config.spec import OutputSpec
@@ -77,7 +78,7 @@ class Classes:
         self._scored = True
         axis = class_axis(name, self.spec, ours.ndim, -1)
         x, y = _rows(ours, axis), _rows(theirs, axis)
-        self._within &= bool(((x >= 0) & (x <= 1) | np.isnan(x)).all())
+        self._within &= bool((are_scores(x, x) | np.isnan(x)).all())
         for how, read in self._read.items():
             if how == "given" and not self._within:
                 continue
@@ -136,7 +137,7 @@ class Pixels:
             self._add("given", *(_flat(_best(one, axis)) for one in (ours, theirs)))
             return
         x, y = (_flat(one)[..., None].astype(np.float64) for one in (ours, theirs))
-        self._within &= bool(((x >= 0) & (x <= 1) | np.isnan(x)).all())
+        self._within &= bool((are_scores(x, x) | np.isnan(x)).all())
         if self._within:
             self._add("given", *(reached(one, self.spec.score) for one in (x, y)))
         self._add("logits", *(reached(probabilities(one), self.spec.score) for one in (x, y)))

@@ -22,7 +22,7 @@ from hil.session.gather.parity import precision_of, where_of
 from hil.session.properties.drawing import Drawn, Recipe, Searched, search
 from hil.session.properties.drawn_runs import DrawnBatches, DrawnSequences
 from hil.session.properties.valid_batches import EXAMINED, space
-from hil.stats.mask_values import largest_unmasked
+from hil.stats.masks_and_scores import largest_unmasked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

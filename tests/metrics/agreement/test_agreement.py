@@ -154,6 +154,15 @@ def test_a_systematic_drift_of_logits_fails() -> None:
     assert judged({"y": logits}, {"y": logits + np.float32(3)}, y=CLASSES).verdict is Verdict.PASSED
 
 
+def test_scores_that_rounding_lifts_over_1_stay_scores() -> None:
+    """Scores of which one exceeds 1 by rounding are not read as logits: an equal engine passes, a dead one fails."""
+    text = (np.random.default_rng(0).random((N, 1, 8, 8)) < 0.3).astype(np.float32) * np.float32(1 + 1e-6)
+    many = np.eye(40, dtype=np.float32)[np.arange(N) % 40] * np.float32(1 + 1e-6)
+    for reference, kind in ((text, {"kind": "segmentation"}), (many, CLASSES)):
+        assert judged({"y": reference}, {"y": reference}, {"no_disagreement_in": 100}, y=kind).verdict is Verdict.PASSED
+        assert judged({"y": reference}, {"y": reference * 0}, y=kind).verdict is Verdict.FAILED
+
+
 @pytest.mark.parametrize(
     ("reference", "kind", "what"),
     [

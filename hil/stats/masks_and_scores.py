@@ -1,6 +1,7 @@
-"""Finds masks in arrays: constants such as -1e9 in the place of scores that must not count.
+"""Tells masks and scores from other values.
 
-Beside them, everything else is less than rounding: they must not be the scale of an error.
+Masks are constants such as -1e9 in the place of scores that must not count. Beside them, everything else is less than
+rounding: they must not be the scale of an error.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ FAR = 100.0
 
 EQUAL = 0.01
 """The relative difference up to which two sides have the same mask."""
+
+BEYOND = 1e-3
+"""By how much a score may be below 0 or above 1: a step of FP16 at 1, where a sigmoid or a softmax is rounded."""
 
 
 def masks(values: Array, others: float = 0.0) -> BoolArray | None:
@@ -54,3 +58,8 @@ def largest_unmasked(values: Array, others: float = 0.0) -> float:
     found = masks(values, others)
     rest = True if found is None else ~found
     return max(others, float(np.abs(values).max(initial=0.0, where=rest)))
+
+
+def are_scores(low: npt.ArrayLike, high: npt.ArrayLike) -> BoolArray:
+    """Return, elementwise, whether values between ``low`` and ``high`` are from 0 to 1; false for NaN."""
+    return np.asarray((np.asarray(low) >= -BEYOND) & (np.asarray(high) <= 1 + BEYOND))

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from hil.stats.mask_values import largest_unmasked, masks, same_masks
+from hil.stats.masks_and_scores import are_scores, largest_unmasked, masks, same_masks
 
 SCORES = np.array([[1.5, -1e9, 3.0], [-2.0, 0.5, -1e9]], np.float32)
 
@@ -32,3 +33,19 @@ def test_masks_are_not_the_largest_magnitude() -> None:
     assert largest_unmasked(SCORES) == 3.0
     assert largest_unmasked(SCORES, 7.0) == 7.0
     assert largest_unmasked(np.array([5e4, -6e4, 700.0])) == 6e4
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, True),
+        (-1e-7, 1.0000001, True),
+        (0, 1.0009765625, True),
+        (0, 1.01, False),
+        (-0.01, 1, False),
+        (float("nan"), 1, False),
+    ],
+)
+def test_rounding_does_not_make_scores_logits(low: float, high: float, expected: bool) -> None:
+    """Values from 0 to 1 are scores, also if a sigmoid was rounded beyond 1; values further out or NaN are not."""
+    assert bool(are_scores(low, high)) is expected
