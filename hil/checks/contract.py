@@ -109,6 +109,7 @@ class ShapeTrial:
         expected: the declared output shapes; ``None`` for a dynamic size or a shape without a rank.
         outputs: the actual output shapes.
         finite: whether all outputs were finite.
+        not_finite: the first output that was not; empty if there is none.
         allowed: whether the model allows the input shapes; the engine has to refuse any others.
         error: the engine's error if it refused, otherwise empty.
     """
@@ -118,6 +119,7 @@ class ShapeTrial:
     expected: Mapping[str, Sequence[int | None] | None] = field(default_factory=dict)
     outputs: Mapping[str, Sequence[int]] = field(default_factory=dict)
     finite: bool = False
+    not_finite: str = ""
     allowed: bool = True
     error: str = ""
 
@@ -156,7 +158,7 @@ def _trial(trial: ShapeTrial) -> str:
             continue
         if len(came) != len(promised) or any(p is not None and p != c for p, c in zip(promised, came, strict=True)):
             return f"output {name!r} came as {came} instead of {list(promised)}"
-    return "" if trial.finite else "gave NaN or infinity"
+    return "" if trial.finite else f"output {trial.not_finite!r} has NaN or infinity"
 
 
 def _shown(inputs: Mapping[str, Sequence[int]]) -> str:

@@ -144,11 +144,11 @@ def image_axes(shape: tuple[int | str | None, ...]) -> tuple[int, int, int] | No
     """Return the axes of channels, height and width of images; ``None`` if the shape is not that of images.
 
     The channels are axis 1 (NCHW) or axis 3 (NHWC), recognized by a size in ``CHANNELS``, else axis 1. A shape of three
-    axes may be one image.
+    axes may be one image. A few rows and columns are a matrix, such as those of cameras.
     """
     if len(shape) == 3 and shape[0] == 3:
         return (0, 1, 2) if all(not isinstance(size, int) or size >= SMALLEST for size in shape[1:]) else None
-    if len(shape) != 4:
+    if len(shape) != 4 or all(isinstance(size, int) and size <= max(CHANNELS) for size in shape[2:]):
         return None
     if shape[1] in CHANNELS:
         return (1, 2, 3)

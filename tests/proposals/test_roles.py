@@ -41,6 +41,8 @@ TENSORS = st.lists(TENSOR, min_size=1, max_size=5, unique_by=lambda one: one.nam
         (spec("sr", "int64"), Role.PARAMETER),
         (spec("orig_im_size", "float32", 2), Role.PARAMETER),
         (spec("features", "float32", "batch", "steps", 80), Role.FEATURES),
+        (spec("lidar2img", "float32", "batch", 6, 4, 4), Role.OTHER),
+        (spec("intrinsics", "float32", "batch", 1, 3, 4), Role.OTHER),
         (spec("clip", "float32", 1, 3, 16, 112, 112), Role.VIDEO),
         (spec("state", "float32", 2, "n", 128), Role.OTHER),  # no output has its shape
     ],

@@ -265,6 +265,11 @@ def test_control_characters_in_build_facts_are_escaped() -> None:
         ("latency.p99", "the bounds straddle it", "measure longer"),
         ("parity.outputs", "slice_error 12 %, at most 10 % is required", "what the outputs mean"),
         ("parity.outputs", "output 'y' has no finite element to compare in 64 samples: use data", "has elements"),
+        (
+            "contract.shapes",
+            "inputs x [1, 16]: output 'y' has NaN or infinity; 3 of 3",
+            "a mask of -inf",
+        ),
         ("contract.shapes", "no shape that the model allows was tried", "what the reason names"),
         ("regression.latency_p50", "more than 30 runs would be needed: stop other load", "what the reason names"),
         (

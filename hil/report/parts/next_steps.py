@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from hil.results import Verdict
@@ -47,6 +48,9 @@ HINT = {
     "regression": "see what changed since the baseline (hil compare); if the change is intended, run hil accept",
 }
 HINT["sequence"] = HINT["parity"]
+NOT_FINITE = re.compile(r"has NaN or infinity|elements not finite")
+"""What the reasons of contract and property checks say of such outputs."""
+
 TIMED = frozenset({"latency", "fps", "memory", "paced", "sustained", "energy"})
 """Families in which a longer measurement may settle an inconclusive row."""
 
@@ -92,6 +96,11 @@ def next_step(check: CheckResult) -> str:
 def _general(check: CheckResult) -> str:
     if check.reason.startswith("stopping after"):  # pytest's own words
         return "run again without -x and --maxfail"
+    if family(check) in {"contract", "property"} and NOT_FINITE.search(check.reason):
+        return (
+            "find where it begins with hil diagnose; where the reference gives the same, as with a mask of -inf, "
+            "export the model with finite values such as -1e4"
+        )
     if "element to compare" in check.reason:
         return "set data of [models.NAME] to samples for which the output has elements"
     if (cause := cause_key(check)) in NEXT:

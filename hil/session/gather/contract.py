@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,8 +103,9 @@ def _trial(worker: EngineWorker, model: Signature, feeds: Feeds, *, allowed: boo
         for spec in model.outputs
     }
     obtained = {name: list(array.shape) for name, array in outputs}
-    finite = all(bool(is_finite(array).all()) for _, array in outputs)
-    return ShapeTrial(inputs=inputs, ok=True, expected=expected, outputs=obtained, finite=finite, allowed=allowed)
+    odd = next((name for name, array in outputs if not is_finite(array).all()), None)
+    ran = ShapeTrial(inputs=inputs, ok=True, expected=expected, outputs=obtained, allowed=allowed)
+    return replace(ran, finite=odd is None, not_finite=odd or "")
 
 
 def bad_input(session: EngineContext, row: Row) -> Gathered:
