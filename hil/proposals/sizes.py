@@ -135,6 +135,8 @@ def _of_input(
         lengths = STEP if role is Role.AUDIO and recurrent else LENGTHS[role]
         if role is Role.FEATURES and AUDIO.search(tensor.name):
             lengths = (*LENGTHS[Role.FEATURES], *LENGTHS[Role.AUDIO])
+        if "batch" in str(tensor.shape[axis]).lower():  # of other samples than the batch, such as the texts of CLIP
+            lengths = (1, 2, *lengths)
         yield Group((str(tensor.shape[axis]),), tuple((length,) for length in lengths))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +40,13 @@ def test_the_first_sizes_are_those_of_the_family() -> None:
     state = spec("h", "float32", 2, "batch", 8)
     assert first(spec("audio", "float32", "batch", "samples"), state, outputs=(state,)) == {"samples": 512}
     assert first(spec("x", "float32", "batch", 3, "side", "side")) == {"side": 640}
+
+
+def test_the_texts_beside_images_are_few() -> None:
+    """A second batch, such as the texts that a model compares with images, is tried with one sample first."""
+    texts = replace(spec("input_ids", "int64", "text_batch_size", "n"), batch_axis=None)
+    images = spec("pixel_values", "float32", "image_batch_size", 3, 224, 224)
+    assert first(texts, images)["text_batch_size"] == 1
 
 
 def test_each_candidate_of_the_task_is_tried() -> None:
