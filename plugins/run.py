@@ -220,7 +220,7 @@ class HilRun(RunState):
     def account(self, report: pytest.TestReport) -> None:
         """Enter the outcomes on pytest's report into the accounts.
 
-        A failed test without a failing outcome counts in ``other_tests_failed``.
+        A failed test with neither a failing outcome nor a problem counts in ``other_tests_failed``.
         """
         if report.when not in ("setup", "call", "teardown"):
             self.states.crashed.add(report.nodeid)

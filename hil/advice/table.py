@@ -1,6 +1,7 @@
 """Apply the rules of advice to each row that did not pass.
 
-A rule is a pure function of one row and its report. It yields advice that quotes the run's numbers, or nothing.
+A rule is a pure function of one row and its report. It yields advice, with the run's numbers where it has some, or
+nothing.
 """
 
 from __future__ import annotations

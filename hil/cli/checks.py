@@ -57,7 +57,10 @@ def command(
         typer.echo(f"{path.name} is replaced: {str(error).splitlines()[0]}")
         before = ()
     checks = _checks(loaded, before, write)
-    path.write_text(own_checks.to_json(checks), encoding="utf-8", newline="\n")
+    try:
+        path.write_text(own_checks.to_json(checks), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror}): make it writable, or delete it") from None
     for line in _changes(before, checks):
         typer.echo(line)
     typer.echo(f"{path}: {len(checks)} own checks: commit it")

@@ -69,6 +69,8 @@ def _names(models: Sequence[Path], output: Path, *, adding: bool) -> dict[str, P
     files = {(output.absolute().parent / path).resolve(): name for name, path in known.items()}
     names: dict[str, Path] = {}
     for model in models:
+        if files.get(model.resolve()) in names:
+            raise UserError(f"{model} is listed twice: name each model once")
         if model.resolve() in files:
             raise UserError(
                 f"{model} is model {files[model.resolve()]} of {output} already: --force replaces the file, "

@@ -28,7 +28,8 @@ ICON = {
 MOST_TROUBLES = 30
 MOST_CHANGED = 40
 MOST_LETTERS = 40_000
-"""The most characters of all tables together. GitHub and GitLab cut or refuse comments above 65,536 characters."""
+"""The most characters of the tables of all engines together. GitHub and GitLab cut or refuse comments above 65,536
+characters."""
 
 
 def render(document: Document) -> str:

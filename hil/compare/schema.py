@@ -117,7 +117,7 @@ class Row(Frozen):
             ``None`` if the side lacks the row or the methods differ.
         absolute: whether ``effect`` is a difference in ``unit`` rather than a fraction of the base.
         effect, low, high: the change from base to candidate, and its interval.
-        p: p-value, adjusted for all rows of the comparison.
+        p: p-value, adjusted for all noisy rows of the comparison.
         visible: smallest relative change that is detected with 90 % statistical power.
         noise: relative standard deviation between sessions; ``None`` if unknown.
         control: the change of the control; ``None`` if the sides' controls cannot be compared.

@@ -33,7 +33,9 @@ def write(document: Document, kind: str, path: Path) -> None:
     except OSError as error:
         error_of = LabError if error.errno in THE_LAB else UserError
         what = error.strerror or str(error)
-        raise error_of(f"{path}: cannot be written: {what}: name a file in an existing folder") from None
+        raise error_of(
+            f"{path}: cannot be written: {what}: name a file in an existing folder with free space"
+        ) from None
 
 
 def rendered(document: Document, kind: str) -> str:

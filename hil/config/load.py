@@ -1,4 +1,4 @@
-"""Load ``hil.toml`` as a ``Config``, or raise one error that lists every mistake with file and line."""
+"""Load ``hil.toml`` as a ``Config``, or raise one error that lists the mistakes with file and line."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ class Config:
 def load(path: Path, *, own: bool = True) -> Config:
     """Read and check the config file ``path`` and, if ``own`` is true, the file of own checks next to it.
 
-    Raise ``UserError`` with one line for each mistake, such as ``hil.toml:41: models.digits.limts: unknown key: did you
-    mean 'limits'?``.
+    Raise ``UserError`` with a line for each of the first ``LISTED`` mistakes, such as ``hil.toml:41:
+    models.digits.limts: unknown key: did you mean 'limits'?``.
     """
     text, data = read_text(path)
     values = parse(text, path.name)

@@ -34,7 +34,9 @@ def read_text(path: Path) -> tuple[str, bytes]:
         with path.open("rb") as stream:
             data = stream.read(MAX_SIZE + 1)
     except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): write one with: hil init MODEL.onnx") from None
+        missing = isinstance(error, FileNotFoundError)
+        advice = "write one with: hil init MODEL.onnx" if missing else "check its path and its permissions"
+        raise UserError(f"cannot read {path} ({error.strerror}): {advice}") from None
     if len(data) > MAX_SIZE:
         raise UserError(f"{path} is over {MAX_SIZE >> 20} MiB, so it is not a config: check the path")
     try:

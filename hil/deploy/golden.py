@@ -142,7 +142,8 @@ def check(  # noqa: PLR0913, PLR0917 - engine and robot, and the samples with th
     if judgement.verdict is not Verdict.PASSED:
         raise DeployRefused(
             f"{engine.model} {engine.precision} does not reproduce the golden samples on the robot: on target "
-            f"{target!r}: {judgement.verdict.value}: {judgement.reason}: the release was not activated"
+            f"{target!r}: {judgement.verdict.value}: {judgement.reason}: the release was not activated: "
+            f"judge the robot itself with pytest --target={target}"
         )
     what = "steps of golden sequences" if samples.signature.carry else "golden samples"
     return f"{samples.count} {what}: {judgement.reason}"

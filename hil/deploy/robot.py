@@ -191,7 +191,8 @@ class Robot:
         if answer["trouble"]:
             outcome = self.activate("stay")
             where = f"on target {self.name!r}"
-            raise DeployRefused(f"the robot is not in its safe state: {answer['trouble']}: {where}: {outcome.text}")
+            what = f"the robot is not in its safe state: {answer['trouble']}: {where}: {outcome.text}"
+            raise DeployRefused(f"{what}: end what keeps it from that state, and run again")
 
     def plan(self) -> dict[str, Any]:
         """Return the robot's commands and deadlines from ``hil.toml``, for the agent."""

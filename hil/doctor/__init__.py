@@ -1,6 +1,7 @@
-"""Judge whether a target is ready for a session, and name the fix of each fault.
+"""Judge whether a target is ready for a session, and name the fix of each fault, if one is known.
 
-``hil.doctor.run_survey`` collects facts on the target. All other modules are pure functions of these facts.
+``hil.doctor.run_survey`` collects facts on the target. The other modules judge these facts;
+``declared_models`` reads the models' files too.
 """
 
 from hil.doctor.examine import examine

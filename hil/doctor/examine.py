@@ -41,7 +41,7 @@ def interpreter_finding(name: str, message: str) -> Finding:
 
 
 def _refused_by_session(case: Case, findings: list[Finding]) -> Iterator[Finding]:
-    """Yield a finding if no other finding is ``bad``, but a session would refuse the target."""
+    """Yield a finding if a session would refuse the target, though nobody holds it and no other finding is ``bad``."""
     if case.held or any(finding.state == "bad" for finding in findings):
         return
     try:

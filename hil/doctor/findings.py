@@ -19,8 +19,8 @@ STATES: tuple[State, ...] = ("bad", "warn", "unknown", "ok")
 class Finding:
     """One line that ``hil doctor`` shows: ``what`` was examined (in group ``part``), the ``result`` and its ``state``.
 
-    ``fix`` is a shell command with a comment after ``#``, or a line for ``hil.toml``; empty if there is nothing to fix
-    or no fix is known.
+    ``fix`` is a shell command or a line for ``hil.toml``, which may end with a comment after ``#``, or advice as text;
+    empty if there is nothing to fix or no fix is known.
     """
 
     part: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hil.errors import ExitCode
 
 INTERRUPTED, INTERNAL_ERROR, NOTHING_COLLECTED, MAX_WARNINGS = 2, 3, 5, 6
-"""pytest's own exit codes, which ``hil`` returns unchanged."""
+"""pytest's own exit codes, which ``hil`` returns unchanged; ``NOTHING_COLLECTED`` only if no check was planned."""
 PRECEDENCE: tuple[int, ...] = (
     INTERNAL_ERROR,
     INTERRUPTED,

@@ -121,7 +121,7 @@ class Members(Source):
         return True
 
     def _error(self) -> HilError:
-        """Return why not enough members are held, as one error that has the messages of all members."""
+        """Return why not enough members are held, as one error that has the messages of the members that failed."""
         listed = "; ".join(str(error) for error in self.troubles.values())
         what = f"not enough boards of pool {self.name!r} can be used: {listed or 'all others were lost'}"
         for kind in (UserError, TargetHeld):

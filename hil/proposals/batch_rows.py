@@ -58,7 +58,7 @@ def rows_of(run: Callable[[Arrays], Arrays], together: Arrays, samples: Sequence
     """
     try:
         found = compare_rows(together, [run(one) for one in samples])
-        repeats = [run(samples[0]) for _ in range(2)] if found is Rows.DIFFER else []
+        repeats = [run(samples[0]) for _ in range(2)] if found in {Rows.DIFFER, Rows.POOLED} else []
     except Exception:  # noqa: BLE001 - ONNX Runtime's errors share no class of their own
         return Rows.UNKNOWN
     same = all(np.array_equal(repeats[0][name], repeats[1][name]) for name in together) if repeats else True
@@ -111,7 +111,7 @@ def is_batch(signature: Signature, plan: Mapping[str, InputProposal], rows: Rows
 
 
 def without_doubtful(signature: Signature, plan: Mapping[str, InputProposal]) -> Mapping[str, InputProposal]:
-    """Return ``plan`` without the doubtful batch axes: without a usual name, and not those of images."""
+    """Return ``plan`` without its doubtful batch axes: those without a usual name, except those of images."""
     doubtful = _doubtful(signature, plan)
     return {name: replace(one, batch_axis="none") if name in doubtful else one for name, one in plan.items()}
 

@@ -68,7 +68,8 @@ def recognized(observed: Observed, graph: onnx.GraphProto) -> Recognized | None:
 def kinds_of(observed: Observed, family: Recognized | None) -> dict[str, str]:
     """Return, by output name, the kind of answer that the family states for the output.
 
-    Outputs without a kind are left out. So are outputs without samples along the first axis, which every kind needs.
+    Outputs without a kind are left out. If images come in batches, so are outputs without the samples along their
+    first axis, which every kind needs.
     """
     if family is None:
         return {}

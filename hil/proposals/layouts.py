@@ -41,8 +41,8 @@ def is_pyramid(image: tuple[int, int], shapes: Shapes) -> bool:
 def are_heads(image: tuple[int, int], shapes: Shapes) -> bool:
     """Return whether a detector returns its boxes grid by grid, so that no layout reads them.
 
-    That is a pyramid (``is_pyramid``) with an axis of anchors, or with the same outputs for each grid, of which one has
-    a multiple of 4 columns, and another one a different number: boxes, or the distributions of their sides, and scores.
+    That is a pyramid (``is_pyramid``) with the same outputs for each grid. Either all have an axis of anchors, or one
+    has a multiple of 4 columns and another one a different number: boxes, or distributions of their sides, and scores.
     """
     if not is_pyramid(image, shapes):
         return False

@@ -52,8 +52,9 @@ class Proposal:
 
     ``inputs`` and ``shapes`` are the values of ``[models.NAME]``, ``guessed`` the guessed keys. ``signature`` is the
     file's signature with these declarations. ``takes_batches`` is whether a batch of three ran and gave each sample its
-    own outputs; ``None`` if the batch size is fixed. ``carried`` has the output for each state input. ``drawn`` states
-    which nodes draw random numbers, so that an output differs between two runs; empty if no output differs.
+    own outputs; ``None`` if the batch size is fixed or no batch axis is proposed. ``carried`` has the output for each
+    state input. ``drawn`` states which nodes draw random numbers, so that an output differs between two runs; empty if
+    no output differs.
     """
 
     signature: Signature

@@ -68,7 +68,7 @@ class Answer:
         return not self.error
 
     def fits(self, signature: Signature) -> bool:
-        """Return whether the outputs have the sizes that the file declares.
+        """Return whether the outputs with the declared number of axes have the sizes that the file declares.
 
         If a declared size is a name, it stands for the size of the input's dimension with this name.
         """

@@ -86,7 +86,7 @@ def _answers(one: Mapping[str, Any]) -> Answers:
         interval = f"{show(low, '1')} to {show(high, '1')} at {100 * level:.4g} %"
     return Answers(
         output=_text(", ".join(map(str, outputs)) if isinstance(outputs, list) else "–"),
-        kind=_text(one.get("kind")),
+        kind=_text(one.get("kind") or "–"),
         verdict=_text(one["verdict"]) if "verdict" in one else "",
         compared=_compared(one),
         changed=_share(one.get("changed")),

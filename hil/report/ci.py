@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CODE_QUALITY = "gl-code-quality.json"
 MOST_A_LEVEL = 10
 """The maximum number of annotations of each level: GitHub shows ten errors and ten warnings for a step (its
-documentation, "Limitations"). If there are more, the tenth states how many are left out."""
+documentation, "Limitations"). If there are ten or more, the tenth states how many are left out."""
 LONGEST, LONGEST_TITLE = 1000, 200
 LINE = re.compile(r"(?P<name>[^\s:]+):(?P<line>[1-9]\d{0,6})(?:\s|$)")
 """The file name and line number at the start of a limit's source, such as ``hil.toml:31 limits``."""

@@ -41,7 +41,8 @@ MOST_TESTS = 10
 MOST_ENGINES = 40
 LONGEST = 400
 MOST_LETTERS = 40_000
-"""The most characters of all tables together. GitHub and GitLab cut or refuse comments above 65,536 characters."""
+"""The most characters of the tables of all groups together. GitHub and GitLab cut or refuse comments above 65,536
+characters."""
 SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 STARTS_A_BLOCK = re.compile(r"([-+=]|\d+[.)])(?=\s|$)")
 JOINER = "\u2060"

@@ -79,7 +79,7 @@ class Node:
 
 
 def pictures(report: Report, group: Group, folder: Path | None, bins: int) -> list[Picture]:
-    """Return the figures of ``group``, each line thinned to at most ``bins`` points.
+    """Return the figures of ``group``, the lines of raw series thinned to at most ``bins`` points.
 
     ``folder`` is the report's folder; without it (``None``), figures of raw series are left out.
     """

@@ -264,8 +264,8 @@ class EngineWorker(SequenceCalls):
         """Run ``most`` inferences, or as many as fit into ``seconds`` but at least ``fewest``; read memory meanwhile.
 
         After ``seconds``, the soak continues until ``settled`` inferences are done, if it then ends within ``longest``
-        seconds in all. The result has some 200 to 1000 readings, at most one for each inference. The soak ends early
-        near ``deadline`` (seconds).
+        seconds in all. The result has some 200 to 1000 readings, at most one before each inference and one at the end.
+        The soak ends early near ``deadline`` (seconds).
         """
         limit = deadline if deadline is not None else max(600.0, 2 * (seconds or 0.0))
         length = {"most": most, "seconds": seconds, "fewest": fewest, "budget": limit - min(MARGIN, limit / 5)}

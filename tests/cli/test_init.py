@@ -203,6 +203,8 @@ def test_a_model_is_added_to_a_file(project: Path, tmp_path: Path, capsys: pytes
     }
     assert main(["init", str(tmp_path / "other/reader.onnx"), "-o", str(output)]) == ExitCode.USER_ERROR
     assert "is model reader-2 of" in capsys.readouterr().err
+    assert main(["init", "new.onnx", "./new.onnx", "-o", str(output)]) == ExitCode.USER_ERROR
+    assert "new.onnx is listed twice: name each model once" in capsys.readouterr().err
     assert output.read_text() == text
 
 

@@ -251,11 +251,14 @@ def test_a_malformed_file_is_refused(tmp_path: Path, data: bytes, message: str) 
 
 
 def test_a_missing_config_names_the_command_that_writes_one(tmp_path: Path) -> None:
-    """A missing config names the command that writes one; a folder is reported as a folder."""
+    """A missing config names the command that writes one; a folder and another unreadable path are reported."""
     with pytest.raises(UserError, match="hil init"):
         load(tmp_path / "hil.toml")
     with pytest.raises(UserError, match="is a folder"):
         load(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"\(Not a directory\): check its path and its permissions"):
+        load(tmp_path / "file" / "hil.toml")
 
 
 def test_a_byte_order_mark_and_windows_lines_are_read(tmp_path: Path) -> None:

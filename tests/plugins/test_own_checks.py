@@ -102,6 +102,11 @@ def test_an_own_check_that_is_left_out_is_a_row(own: Project) -> None:
     damaged = own.hil("checks")
     assert damaged.code == USER
     assert "is damaged" in damaged.out
+    listed.unlink()
+    listed.mkdir()
+    unwritable = own.hil("checks", "--write", "report")
+    assert unwritable.code == USER
+    assert "(Is a directory): make it writable, or delete it" in unwritable.out
 
 
 def test_a_check_without_a_case_is_a_row(own: Project) -> None:

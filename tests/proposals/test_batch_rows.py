@@ -47,5 +47,7 @@ def test_a_model_that_draws_random_numbers_shows_nothing() -> None:
     random = np.random.default_rng(0)
     drawn = {"y": random.normal(0, 1, (3, 6))}
     assert rows_of(lambda _: {"y": random.normal(0, 1, (1, 6))}, drawn, [{}] * 3) is Rows.UNKNOWN
+    pooled = {"y": random.normal(0, 1, (1, 6))}
+    assert rows_of(lambda _: {"y": random.normal(0, 1, (1, 6))}, pooled, [{}] * 3) is Rows.UNKNOWN
     assert rows_of(lambda sample: {"y": sample["x"]}, drawn, [{}] * 3) is Rows.UNKNOWN
     assert rows_of(lambda _: drawn, drawn, []) is Rows.UNKNOWN

@@ -34,7 +34,7 @@ def scales_at(path: Path, model: str | None = None) -> Scales:
     content = path.read_bytes()
     scales = _of_report(path, content, model) if content[:1] == b"{" else _of_cache(path, content)
     if not scales:
-        raise UserError(f"{path} has no ranges: name the report of a run that judged int8.cache")
+        raise UserError(f"{path} has no ranges: name the report of a run that judged int8.cache, or another cache")
     return scales
 
 

@@ -147,7 +147,7 @@ def rank_layers(config: Config, model: str, target: str, say: Callable[[str], No
 
 
 def print_ranking(model: str, ranking: dict[str, Any]) -> None:
-    """Print the ranking that ``rank_layers`` returned, the layers to keep in float, and what keeping them gained."""
+    """Print the ``SHOWN`` worst layers that ``rank_layers`` returned, those to keep in float, and what that gained."""
     from hil.quantize.sensitivity import sqnr
 
     out = console()
@@ -212,7 +212,7 @@ def _decibel(value: float) -> str:
 def print_drift(drift: Drift, least: float) -> None:
     """Print the ranges that changed by more than the fraction ``least``, largest change first.
 
-    Then print the tensors that are only in the old or only in the new calibration.
+    Then print the tensors that are only in the old or only in the new calibration; of each, at most ``SHOWN``.
     """
     out = console()
     moved = [(name, change) for name, change in drift.moved if abs(change) > least]

@@ -80,7 +80,7 @@ def recommend(  # noqa: PLR0913 - the outcome, and where it is written
 
 
 def _write(config: Config, model: str, nodes: list[str], *, write: bool) -> None:
-    """Write ``nodes`` into the model's calibration table if ``write`` is true, else print them."""
+    """Write ``nodes`` into the model's calibration table; print them if ``write`` is false or it has no header."""
     out = console()
     text, data = read_text(config.path)
     table = ("models", model, "calibration")

@@ -224,7 +224,7 @@ def _detection(family: Recognized | None, model: str) -> Iterator[str]:
 
 
 def _outputs(proposal: Proposal, model: str) -> Iterator[str]:
-    """Yield, as comments, the kind of each output, or the possible kinds if no family was recognized."""
+    """Yield, as comments, the kinds of the outputs, as far as known; if none is, the possible kinds of each output."""
     ranks = {spec.name: len(spec.shape) for spec in proposal.signature.outputs if spec.ranked}
     shapes = proposal.observed.outputs
     # A run refuses a kind that does not fit the axes that the file declares, though a trial run showed others.

@@ -45,7 +45,7 @@ Values = dict[str, Any]
 
 
 def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
-    """Yield all mistakes in the plain values of a config file; paths in it are relative to ``root``."""
+    """Yield the mistakes in the plain values of a config file; paths in it are relative to ``root``."""
     targets, models = _table(values, "targets"), _table(values, "models")
     yield from _names(("targets",), targets)
     yield from _names(("models",), models)
@@ -71,7 +71,7 @@ def mistakes(values: Values, root: Path) -> Iterator[Mistake]:
 
 
 def _words(keys: Keys, target: Any) -> Iterator[Mistake]:
-    """Yield a mistake for each text in the table ``target`` that contains a control character."""
+    """Yield a mistake for each text in the table ``target`` under a key of ``WORDS`` that has a control character."""
     for key in WORDS if isinstance(target, dict) else ():
         value = target.get(key)
         if isinstance(value, str) and CONTROL.search(value):

@@ -33,7 +33,7 @@ class NoAnswer(TargetUnreachable):
 
 
 class NotSsh(TargetUnreachable):
-    """The server does not speak SSH, or shares no algorithm with us."""
+    """The server sent no SSH greeting, or shares no algorithm with us."""
 
 
 class ProxyFailed(TargetUnreachable):

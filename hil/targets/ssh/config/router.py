@@ -54,7 +54,8 @@ def route(target: str, spec: TargetSpec) -> tuple[Hop, ...]:
         raise UserError(f"{error.what}: on target {target!r}: {error.advice}") from None
     except ValueError as error:
         path = home() / ".ssh" / "config"
-        raise UserError(f"{path} cannot be used: {error}: on target {target!r}: correct it") from None
+        where = f"jump in [targets.{target}] or {path}" if spec.jump else path
+        raise UserError(f"{where} cannot be used: {error}: on target {target!r}: correct it") from None
 
 
 class _Router:
@@ -188,7 +189,9 @@ class _Router:
 
 
 def split_address(text: str) -> tuple[str | None, str, int | None]:
-    """Return user, host and port of ``[ssh://][user@]host[:port]`` (IPv6 in brackets); ``None`` for a missing part.
+    """Return user, host and port of ``[ssh://][user@]host[:port]``; ``None`` for a missing part.
+
+    An IPv6 address with a port must be in brackets.
 
     Raise ``ValueError`` for text of another form.
     """
@@ -199,7 +202,7 @@ def split_address(text: str) -> tuple[str | None, str, int | None]:
         port = port.removeprefix(":")
     elif place.count(":") == 1:
         host, _, port = place.partition(":")
-    if not host or (port and not 0 < int(port) < 1 << 16):
+    if not host or (port and not (port.isdecimal() and 0 < int(port) < 1 << 16)):
         raise ValueError(f"ProxyJump {text!r} is not [user@]host[:port]")
     return user or None, host, int(port) if port else None
 

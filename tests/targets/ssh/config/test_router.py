@@ -86,8 +86,17 @@ def test_addresses_of_jump_hosts(text: str, address: tuple[str | None, str, int 
 @pytest.mark.parametrize("text", ["", "me@", "jump:0", "jump:99999", "jump:x"])
 def test_malformed_addresses(text: str) -> None:
     """Malformed addresses raise ``ValueError``."""
-    with pytest.raises(ValueError, match=r"ProxyJump|invalid literal"):
+    with pytest.raises(ValueError, match="ProxyJump"):
         split_address(text)
+
+
+@pytest.mark.usefixtures("home")
+def test_a_malformed_jump_of_the_target_is_named() -> None:
+    """The message on a malformed ``jump`` names the target's table, which has it."""
+    with pytest.raises(
+        UserError, match=r"^jump in \[targets\.board\] or .*: ProxyJump 'gate:ssh' is not .*: on target"
+    ):
+        to("orin", jump="gate:ssh")
 
 
 WORDS = st.text(alphabet=string.ascii_lowercase + "*?.-", min_size=1, max_size=6)
