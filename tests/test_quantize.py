@@ -308,8 +308,32 @@ def test_weights_that_are_inputs_are_quantized(tmp_path: Path, data: MemoryData,
     assert {one.name for one in read_signature(made.path).inputs} == {"image"}
 
 
-@pytest.mark.parametrize("flat", [True, False])
-def test_sparse_weights_are_quantized(tmp_path: Path, flat: bool) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_weights_in_constant_nodes_have_a_scale_for_each_channel(
+    tmp_path: Path, data: MemoryData, layout: QdqLayout
+) -> None:
+    """Weights in Constant nodes are quantized as initializers are, not as activations."""
+
+    def with_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+        nodes = [onnx.helper.make_node("Constant", [], [one.name], value=one) for one in model.graph.initializer]
+        nodes += list(model.graph.node)
+        model.graph.ClearField("node")
+        model.graph.ClearField("initializer")
+        model.graph.node.extend(nodes)
+        return model
+
+    model = convnet(tmp_path / "m.onnx", opset=17)
+    whole = quantize(model, tmp_path / "whole", data, spec(), layout=layout)
+    made = quantize(changed(model, with_constants), tmp_path / "made", data, spec(), layout=layout)
+    assert [one.op_type for one in onnx.load(made.path).graph.node if one.op_type == "Constant"] == []
+    image = read_signature(model).inputs[0]
+    sizes = [size for size in image.shape[1:] if isinstance(size, int)]
+    feed = {image.name: np.random.default_rng(2).random((2, *sizes), np.float32)}
+    np.testing.assert_array_equal(cpu_session(made.path).run(None, feed), cpu_session(whole.path).run(None, feed))
+
+
+@pytest.mark.parametrize(("flat", "constant"), [(True, False), (False, False), (True, True)])
+def test_sparse_weights_are_quantized(tmp_path: Path, flat: bool, constant: bool) -> None:
     """Layers with sparse weights are quantized as with the same weights in full, whatever form their indices have."""
     weight = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32) * (np.arange(8) % 3 > 0)
     where = np.flatnonzero(weight) if flat else np.argwhere(weight)
@@ -320,7 +344,11 @@ def test_sparse_weights_are_quantized(tmp_path: Path, flat: bool) -> None:
         values = onnx.numpy_helper.from_array(weight[weight != 0], "w")
         indices = onnx.numpy_helper.from_array(where.astype(np.int64), "where")
         model.graph.ClearField("initializer")
-        model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, weight.shape))
+        sparse = onnx.helper.make_sparse_tensor(values, indices, weight.shape)
+        if constant:
+            model.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["w"], sparse_value=sparse))
+        else:
+            model.graph.sparse_initializer.append(sparse)
         return model
 
     model = write(tmp_path / "m.onnx", [node], {"x": ["n", 16]}, {"y": ["n", 8]}, {"w": weight}, opset=17)

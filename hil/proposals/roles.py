@@ -184,11 +184,12 @@ def _is_audio(tensor: TensorSpec, signature: Signature) -> bool:
     )
 
 
-def _is_tokens(tensor: TensorSpec, _: Signature) -> bool:
+def _is_tokens(tensor: TensorSpec, signature: Signature) -> bool:
     """Return whether an input may be tokens: not a few numbers for each sample, such as a size."""
     if tensor.dtype not in {"int32", "int64"} or len(tensor.shape) not in {1, 2}:
         return False
-    one_a_sample = len(tensor.shape) == 1 and str(tensor.shape[0]).lower() in USUAL
+    first = {str(one.shape[0]) for one in signature.inputs if len(one.shape) > 1}  # as of samples, points or voxels
+    one_a_sample = len(tensor.shape) == 1 and (str(tensor.shape[0]).lower() in USUAL or str(tensor.shape[0]) in first)
     return IDS.search(tensor.name) is not None or not (one_a_sample or is_setting(tensor))
 
 

@@ -14,7 +14,7 @@ from hil.onnx_files.precisions import WEIGHTED
 if TYPE_CHECKING:
     from hil.runtimes import QdqLayout
 
-OPTIONS_VERSION = 12
+OPTIONS_VERSION = 13
 """Part of the key; raise it with every change here that changes a quantized model."""
 
 PASSING = (

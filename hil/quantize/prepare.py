@@ -62,24 +62,55 @@ def prepared(model: Path, folder: Path) -> onnx.ModelProto:
 
 
 def _plain(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
-    """Inline local functions, remove weights from the graph's inputs, and write sparse weights in full.
+    """Inline local functions, remove weights from the graph's inputs, and write weights as full initializers.
 
     Return the model and whether it changed.
     """
     functions = bool(proto.functions)
     if functions:
         proto = onnx.inliner.inline_local_functions(proto)
-    sparse = bool(proto.graph.sparse_initializer)
-    proto.graph.initializer.extend(map(_dense, proto.graph.sparse_initializer))
-    proto.graph.ClearField("sparse_initializer")
+    filled = _fills(proto.graph) | _weights_of_constants(proto.graph)
     weights = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in weights]
-    changed = functions or sparse or len(inputs) < len(proto.graph.input)
+    changed = functions or filled or len(inputs) < len(proto.graph.input)
     if changed:
         del proto.graph.input[:]
         proto.graph.input.extend(inputs)
         proto.ir_version = max(proto.ir_version, 4)  # before, each weight had to be an input
     return proto, changed
+
+
+def _fills(graph: onnx.GraphProto) -> bool:
+    """Write the sparse weights of a graph and its inner graphs in full. Return whether there were any."""
+    found = bool(graph.sparse_initializer)
+    graph.initializer.extend(map(_dense, graph.sparse_initializer))
+    graph.ClearField("sparse_initializer")
+    for attribute in [one for node in graph.node for one in node.attribute]:
+        if attribute.type == onnx.AttributeProto.SPARSE_TENSOR:  # of a Constant
+            attribute.CopyFrom(onnx.helper.make_attribute("value", _dense(attribute.sparse_tensor)))
+            found = True
+        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+            found = _fills(inner) or found
+    return found
+
+
+def _weights_of_constants(graph: onnx.GraphProto) -> bool:
+    """Turn the ``Constant`` nodes of a graph into initializers. Return whether there were any.
+
+    The quantizer takes a constant node's output for an activation, with one scale for the whole tensor.
+    """
+    others = []
+    for node in graph.node:
+        if node.op_type == "Constant" and [one.name for one in node.attribute] == ["value"]:
+            graph.initializer.append(node.attribute[0].t)
+            graph.initializer[-1].name = node.output[0]
+        else:
+            others.append(node)
+    changed = len(others) < len(graph.node)
+    if changed:
+        del graph.node[:]
+        graph.node.extend(others)
+    return changed
 
 
 def _dense(sparse: onnx.SparseTensorProto) -> onnx.TensorProto:

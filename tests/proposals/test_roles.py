@@ -53,6 +53,13 @@ def test_an_input_has_a_role(tensor: TensorSpec, role: Role) -> None:
     assert roles(signature)[tensor.name] is role or (role is Role.OTHER and roles(signature)["state"] is Role.FEATURES)
 
 
+def test_a_number_for_each_point_is_no_token() -> None:
+    """Integers with the first dimension of another input are one number for each of its points."""
+    counts, others = spec("num_points", "int32", "n"), (spec("voxels", "float32", "n", 32, 4),)
+    assert roles(Signature((counts, *others), ()))["num_points"] is Role.OTHER
+    assert roles(Signature((counts,), ()))["num_points"] is Role.TOKENS
+
+
 def test_a_state_is_matched_with_the_output_of_its_own_name() -> None:
     """Each state gets the output whose name is most alike, and no output is used twice."""
     states = (spec("h0", "float32", 1, "batch", 8), spec("c0", "float32", 1, "batch", 8))
