@@ -124,7 +124,8 @@ def _settled_point(run: RunRecord, points: Sequence[Point], check: str, model: s
     from hil.results import Verdict
 
     if not run.usable:
-        raise UserError(f"run {run.id} was interrupted or fell back to {run.used}: accept a measurement of another run")
+        what = f"fell back to {run.used}" if run.fallback else "did not finish"
+        raise UserError(f"run {run.id} {what}: accept a measurement of another run")
     # The id of a regression check, copied from a report, stands for the check that it compares.
     check = CATALOGUE[check].regresses or check if check in CATALOGUE else check
     of_check = [point for point in points if (point.check, point.model) == (check, model)]
@@ -133,6 +134,10 @@ def _settled_point(run: RunRecord, points: Sequence[Point], check: str, model: s
         hint = did_you_mean(check, checks) if checks else did_you_mean(model, models)
         raise UserError(f"run {run.id} did not measure {check} of {model}{hint}: hil history show {run.id} lists all")
     matches = [point for point in of_check if precision in {None, point.precision}]
+    if len(matches) > 1 and len({point.precision for point in matches}) == 1:
+        scenarios = ", ".join(sorted(point.scenario or "none" for point in matches))
+        what = f"{check} of {model} {matches[0].precision}".rstrip()
+        raise UserError(f"{what} was measured in several scenarios ({scenarios}): give each a check id, and run again")
     if len(matches) != 1:
         precisions = ", ".join(sorted({point.precision for point in of_check}))
         raise UserError(f"{check} of {model} was measured in {precisions}: name one with --precision")

@@ -161,7 +161,7 @@ def accepted(
 
 def _show(runs: list[RunRecord], models: dict[str, tuple[str, ...]]) -> None:
     if not runs:
-        console().print("no run matches")
+        console().print("no run matches: run pytest --target=NAME, or hil history import REPORT")
         return
     rows = [_row(run, models.get(run.id, ())) for run in runs]
     # Columns that are empty for every run (board, JetPack, commit) are left out.

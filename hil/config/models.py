@@ -67,9 +67,10 @@ class OutputSpec(Table):
 
 
 class BuildSpec(Table):
-    """``[models.NAME.build]``: how the runtime builds the engine; missing keys stand for the runtime's defaults.
+    """``[models.NAME.build]``: how the runtime builds the engine.
 
     Attributes:
+        workspace, optimization_level: ``None`` stands for the runtime's default.
         plugins: shared libraries with TensorRT plugins, loaded before the model is parsed or the engine loaded.
         dla: the number of the DLA core; layers that it cannot run fall back to the GPU.
         strongly_typed: whether the ONNX file decides in which type each layer computes, as always from TensorRT 11 on.

@@ -30,7 +30,7 @@ def samples_of(config: Config, robot: str, judged: Judged) -> dict[str, golden.G
     missing = [name for name in names if name not in used]
     if missing:
         raise DeployRefused(
-            f"the report does not record the file of model {missing[0]}: on target {robot!r}: run again"
+            f"the report does not record the file of model {missing[0]}: on target {robot!r}: run the checks again"
         )
     return {name: golden.golden(config, robot, used[name], count) for name in names}
 

@@ -136,12 +136,12 @@ def _required(
     report: Report, policy: GateSpec, required: Sequence[CheckResult], *, fell_back: bool
 ) -> Iterator[RuleOutcome]:
     missing = [
-        f"{pattern!r} is required but matches no check"
+        f"{pattern!r} is required but matches no check: correct require in [gate]"
         for pattern in policy.require
         if not any(matches(pattern, check.id, check.model, check.precision) for check in report.checks)
     ]
     if not required or not policy.require:
-        missing.append("the policy requires no checks")
+        missing.append("the policy requires no checks: name some in require of [gate]")
     missing += _listed("required but not judged, because a limit or a baseline is missing", _absent(report, policy))
     yield outcome(EXIST, missing, f"{len(required)} required checks")
     not_run = [check for check in required if check.verdict is Verdict.NOT_RUN]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hil.board.noise import Learned
+from hil.cli.accept import _settled_point
 from hil.cli.views.calibrated import engines_to_time, print_noise, store_noise
 from hil.config.load import load
 from hil.errors import UserError
@@ -84,6 +86,16 @@ def test_a_mistake_accepts_nothing(unchanged_project: Project, arguments: tuple[
     assert (done.code, message in done.out, "Traceback" in done.out) == (4, True, False), done.out
     with open_history(URL, base=unchanged_project.root, read_only=True) as history:
         assert history.acceptances() == []
+
+
+def test_a_check_of_several_scenarios_is_not_accepted(unchanged_project: Project) -> None:
+    """A row that only its scenario distinguishes from another cannot be accepted, since no option names a scenario."""
+    with open_history(URL, base=unchanged_project.root, read_only=True) as history:
+        run = history.find("latest")
+        point = next(one for one in history.points([run.id]) if one.check == "latency.p99")
+    both = [replace(point, scenario=scenario) for scenario in ("near", "far")]
+    with pytest.raises(UserError, match=r"measured in several scenarios \(far, near\): give each a check id"):
+        _settled_point(run, both, point.check, point.model, point.precision)
 
 
 def test_a_baseline_can_be_renamed(project: Project) -> None:

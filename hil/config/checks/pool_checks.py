@@ -21,7 +21,7 @@ SSH_PORT = 22
 
 
 def mistakes(name: str, targets: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Yield the mistakes in the plain values of ``[targets.NAME]`` that concern pools."""
+    """Yield the mistakes in the plain values of ``[targets.NAME]`` that concern pools and labs."""
     target = targets[name]
     if not isinstance(target, dict):
         return
