@@ -49,7 +49,7 @@ NOTHING = "has no finite element to compare"
 """Words of parity's reason when it fails an output that is empty or has no finite element."""
 
 GROUPS = (
-    (r"is a (sequence|optional|map|sparse tensor), but only tensors", "an input or output is a {}"),
+    (r"is of type (sequence|optional|map|sparse tensor), but only tensors", "an input or output is of type {}"),
     (r"has elements of type (\w+), but only numbers", "an input or output has elements of type {}"),
     (r"has no (?:inputs|outputs)", "the model has no inputs"),
     (r"draws? random numbers", "the model draws random numbers"),
