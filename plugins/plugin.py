@@ -85,7 +85,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         metavar="REF",
         type=_text,
         help="compare with earlier runs of this target: a run's id, latest, jetpack:6.2, commit:SHA or a name; "
-        "plans the checks regression.*, and times each engine in 5 fresh processes unless --hil-runs says otherwise",
+        "plans the checks regression.*, and times each engine in 5 fresh processes unless --hil-runs or [measure] runs "
+        "sets another number",
     )
     add(
         "--hil-sign-key",

@@ -1,4 +1,4 @@
-"""``hil doctor TARGET``: what a target has and lacks, and the command that fixes each problem."""
+"""``hil doctor TARGET``: what a target has and lacks, and how to fix each problem, if a fix is known."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(
         Path | None, typer.Option("--config", metavar="FILE", help="The config; default: the nearest hil.toml.")
     ] = None,
 ) -> int:
-    r"""Examine a target, and report what it has, what is wrong, and the command that fixes it.
+    r"""Examine a target, and report what it has, what is wrong, and how to fix it.
 
     Nothing on the target is changed. While a session holds the target, whatever would disturb the session is reported
     as skipped. Exit code 0: a session could start; 1: something is bad; 11: the target cannot be reached.

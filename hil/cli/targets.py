@@ -38,7 +38,7 @@ def command(
 
     Without --check, no target is contacted. With it, the exit code is 11 if any target does not answer. A target that
     somebody holds does answer. A pool answers if one of its members does. For a lab, each place is listed. With
-    --release, nothing is listed: the place is freed.
+    --release, nothing is listed: the place is freed if a dead run of this machine holds it.
 
     [bold]Examples[/bold]
 

@@ -29,7 +29,8 @@ def command(
 ) -> None:
     """Show a file that trtexec exported: percentiles of its times, its slowest layers, or its precisions.
 
-    Percentiles have bounds of 95 % each, as latencies of a report do. Nothing is judged, and no report is changed.
+    Percentiles have bounds of 95 % each, computed like those of a report's latencies. Nothing is judged, and no report
+    is changed.
 
     [bold]Examples[/bold]
 

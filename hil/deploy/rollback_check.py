@@ -31,7 +31,7 @@ ENGINE_KEYS = ("model", "precision", "runtime", "runtime_version")
 def check(
     config: Config, there: Robot, release: str, manifest: Mapping[str, Any] | None, facts: Mapping[str, Any]
 ) -> None:
-    """Raise ``DeployRefused`` with every reason why ``release`` must not run on the robot with these ``facts``.
+    """Raise ``DeployRefused`` with the reasons why ``release`` must not run on the robot with these ``facts``.
 
     ``manifest`` is the release's manifest, ``None`` if it is damaged. A missing field in it is a reason too.
     """

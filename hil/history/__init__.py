@@ -20,7 +20,7 @@ __all__ = ["Acceptance", "Baseline", "By", "History", "NoHistory", "Noise", "Poi
 def open_history(url: str, *, read_only: bool = False, base: Path) -> History:
     """Open the history at ``url``; a relative SQLite file is below ``base`` (the folder of ``hil.toml``).
 
-    With ``read_only`` nothing is created or changed; otherwise a database is created, or its schema migrated, if
+    With ``read_only`` no database is created or changed; otherwise a database is created, or its schema migrated, if
     needed.
 
     Raises:

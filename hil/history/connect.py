@@ -1,4 +1,7 @@
-"""Open a history's database. Opening it for reading does not create or change any file."""
+"""Open a history's database. Opening it for reading neither creates nor changes a database.
+
+While SQLite reads, it may create its ``-wal`` and ``-shm`` files beside the database.
+"""
 
 from __future__ import annotations
 

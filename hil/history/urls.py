@@ -109,7 +109,7 @@ def place_of(url: str, base: Path) -> Place:
 
 
 def _secrets(url: str, parsed: URL) -> tuple[str, ...]:
-    """Return the URL's password and the values in its query, in every encoding that a driver's message may use."""
+    """Return the URL's password and the values in its query, in the encodings that a driver's message may use."""
     values: list[Any] = [parsed.password, *parsed.query.values()]
     flat = [str(item) for value in values if value for item in (value if isinstance(value, tuple) else (value,))]
     written = [url.partition("://")[2].rpartition("@")[0].partition(":")[2], *url.partition("?")[2].split("&")]

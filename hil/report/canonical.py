@@ -23,7 +23,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     NaN and infinities become the strings ``"nan"``, ``"inf"``, ``"-inf"``.
 
     numpy values become numbers and lists, sets become sorted lists, and other types their ``str``. Values nested deeper
-    than ``MAX_DEPTH`` become ``…``; ``depth`` is the level of ``value``. Never raises.
+    than ``MAX_DEPTH`` become ``…``; ``depth`` is the level of ``value``. Raises only what a value's own methods raise.
     """
     is_scalar = type(value) in SCALARS
     if not is_scalar and isinstance(value, Enum):

@@ -60,7 +60,8 @@ class Scale:
     def ticks(self, unit: float = 1.0) -> list[float]:
         """Return a few round values on the scale; only ``low`` if the scale's range is too small to draw.
 
-        On a logarithmic scale they are powers of ten, otherwise multiples of ``unit`` × 1, 2 or 5 × a power of ten.
+        On a logarithmic scale they are the powers of ten in its range, if any, otherwise multiples of ``unit`` × 1, 2
+        or 5 × a power of ten.
         """
         if not self.high - self.low > SMALLEST:
             return [self.low]

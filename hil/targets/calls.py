@@ -40,7 +40,7 @@ class AgentCalls:
         uploaded: bytes of files sent so far.
         hello: the agent's greeting: ``agent`` (digest of its archive), ``python``, ``executable``, ``store``, ``pid``.
 
-    The agent answers in order. Every method except ``close`` may raise ``LabError`` if the agent is lost.
+    The agent answers in order. A method that sends a request raises ``LabError`` if the agent is lost.
     """
 
     def __init__(self, link: Link, digest: str) -> None:

@@ -198,7 +198,9 @@ def split_address(text: str) -> tuple[str | None, str, int | None]:
     user, _, place = text.strip().removeprefix("ssh://").rstrip("/").rpartition("@")
     host, port = place, ""
     if place.startswith("["):
-        host, _, port = place[1:].partition("]")
+        host, end, port = place[1:].partition("]")
+        if not end or (port and not port.startswith(":")):
+            host = ""
         port = port.removeprefix(":")
     elif place.count(":") == 1:
         host, _, port = place.partition(":")

@@ -83,7 +83,7 @@ def test_addresses_of_jump_hosts(text: str, address: tuple[str | None, str, int 
     assert split_address(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "me@", "jump:0", "jump:99999", "jump:x"])
+@pytest.mark.parametrize("text", ["", "me@", "jump:0", "jump:99999", "jump:x", "[::1", "[::1]22"])
 def test_malformed_addresses(text: str) -> None:
     """Malformed addresses raise ``ValueError``."""
     with pytest.raises(ValueError, match="ProxyJump"):
