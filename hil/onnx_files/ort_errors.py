@@ -42,15 +42,33 @@ def ort_error(error: Exception, model: Path, doing: str) -> HilError:
         return UserError(f"cannot read {model} ({text}): model {model.stem}: {WHOLE_FILE}")
     operator = next((match[1] for pattern in _OPERATORS if (match := pattern.search(text))), None)
     if operator is None:
-        helps = wrong_declaration(model) or advice(str(error))
+        helps = wrong_declaration(model) or advice(str(error)) or (_invalid(model) if "load" in doing else "")
         more = f": {helps}" if helps else ""
-        return EngineBuildError(f"ONNX Runtime failed {doing}: model {model.stem}: {code}: {text}{more}")
+        return EngineBuildError(
+            f"ONNX Runtime failed {doing}: model {model.stem}: {code}: {text.rstrip('.') if more else text}{more}"
+        )
     lacking = _foreign(model)
     if any(one.endswith(f":{operator}") for one in lacking):
         return _lacking_error(model, lacking)
     place = _place(model, operator)
     helps = advice(str(error)) or LACKING_ADVICE
     return EngineBuildError(f"ONNX Runtime cannot run operator {operator}{place}: model {model.stem}: {text}: {helps}")
+
+
+def _invalid(model: Path) -> str:
+    """Return which rule of ONNX a file breaks, and what to do; empty if it breaks none."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(model))
+    except onnx.checker.ValidationError as error:
+        rule = str(error).strip().split("\n")[0].rstrip(".")
+        return (
+            f"the file is not valid ({rule}): correct it with the onnx package until onnx.checker.check_model takes it"
+        )
+    except Exception:  # noqa: BLE001 - the first error is the one to report
+        return ""
+    return ""
 
 
 def check_operators(model: Path, lacking: Sequence[str]) -> None:

@@ -73,6 +73,27 @@ def test_an_operator_that_is_too_new_is_none_of_them(tmp_path: Path) -> None:
     assert "of node 'y' (opset 17)" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("graph", "rule"),
+    [
+        ("g (float[4] x) => (float[4] y) { y = Add(x, nope) }", "input 'nope' of node"),
+        ("g (float[4] x) => (float[4] z) { y = Abs(x) }", "output 'z' is not an output of any node"),
+        (
+            "g (float[4] x) => (float[4] y) { y = Abs(x) y = Neg(x) }",
+            "'y' has been used as output names multiple times",
+        ),
+    ],
+)
+def test_a_file_that_breaks_a_rule_of_onnx_is_named_with_the_rule(tmp_path: Path, graph: str, rule: str) -> None:
+    """What ONNX Runtime refuses since the file is not valid has the rule and the advice; other errors have neither."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(parser.parse_model(HEAD + graph).SerializeToString())
+    with pytest.raises(EngineBuildError, match=rf"the file is not valid \(.*{rule}.*\): correct it with the onnx"):
+        cpu_session(path)
+    path.write_bytes(parser.parse_model(HEAD + "g (float[4] x) => (float[4] y) { y = Abs(x) }").SerializeToString())
+    assert "not valid" not in str(ort_error(RuntimeError("x"), path, "to load it"))
+
+
 def test_a_quantized_path_is_refused() -> None:
     """A quantized ``path`` is refused; the message names its operators and the key ``deployed``."""
     signature = Signature((), (), quantized=("DequantizeLinear", "QuantizeLinear"))
