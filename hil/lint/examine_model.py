@@ -12,7 +12,7 @@ from hil.lint.dla_rules import Eligible, dla_findings, eligible, has_dla
 from hil.lint.memory_estimate import Memory, estimate, memory_findings
 from hil.lint.model_findings import LEVELS, Finding
 from hil.lint.model_graph import Graph, has_broken_text, read_graph
-from hil.lint.operator_rules import operator_findings, opset_findings
+from hil.lint.operator_rules import operator_findings, opset_findings, sparse_findings
 from hil.lint.precision_rules import precision_findings
 from hil.lint.quantization_rules import quantization_findings
 from hil.lint.shape_rules import shape_findings
@@ -112,6 +112,7 @@ def _model_findings(graph: Graph, machine: Machine, spec: ModelSpec | None, name
         *_random_findings(graph),
         *operator_findings(graph, machine, plugins=spec is not None and bool(spec.build.plugins)),
         *opset_findings(graph, machine),
+        *sparse_findings(graph),
         *type_findings(graph, machine),
         *shape_findings(graph, spec, name),
         *quantization_findings(graph),
@@ -170,7 +171,7 @@ def _parser_findings(answer: ParserAnswer | None, others: list[Finding]) -> Iter
     if answer.trouble:
         yield Finding("parser", where, answer.trouble, "build the model on the board", "unknown")
     # An operator that the parser lacks, and that a list settles already, is not reported twice.
-    elif answer.refusal and not any(one.rule in {"operator", "domain", "function"} for one in others):
+    elif answer.refusal and not any(one.rule in {"operator", "domain", "function", "sparse"} for one in others):
         what = f"its parser refuses the file (a Jetson's TensorRT may differ): {answer.refusal}"
         # TensorRT-RTX comes without the library of plugins with which TensorRT imports some operators.
         plugin = PLUGIN.search(answer.refusal) is not None

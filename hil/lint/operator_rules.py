@@ -69,6 +69,16 @@ def _operator(
         yield Finding(rule, where, what, "use ONNX's operator, or give yours another name and a plugin", "warn")
 
 
+def sparse_findings(graph: Graph) -> Iterator[Finding]:
+    """Yield the finding on sparse weights. Source: the parser of TensorRT-RTX 1.7 refuses both of their forms."""
+    names = [one.values.name for one in graph.proto.graph.sparse_initializer]
+    names += [node.output[0] for node in graph.nodes if "sparse_value" in {one.name for one in node.attribute}]
+    if names:
+        more = f" and {len(names) - 1} others" if len(names) > 1 else ""
+        what = "the parser does not read sparse weights"
+        yield Finding("sparse", f"weight {names[0]!r}{more}", what, "export the model with its weights in full")
+
+
 def opset_findings(graph: Graph, machine: Machine) -> Iterator[Finding]:
     """Yield the finding on nodes whose inputs or attributes are newer than the newest opset that the parser supports.
 

@@ -351,9 +351,24 @@ MADE = {
     "a node that draws random numbers": Made(
         "random", lambda _: one("RandomNormalLike"), relu, "warn", says="random numbers"
     ),
+    "sparse weights": Made("sparse", lambda _: _sparse(constant=False), relu, says="weight 'w'"),
+    "a sparse constant": Made("sparse", lambda _: _sparse(constant=True), relu, says="weight 'w'"),
     "a tensor that nothing makes": Made("invalid", undefined, relu, says="nothing"),
 }
 """All faults, by what is wrong with the model."""
+
+
+def _sparse(*, constant: bool) -> onnx.ModelProto:
+    values, places = np.ones(1, np.float32), np.array([3], np.int64)
+    sparse = helper.make_sparse_tensor(
+        numpy_helper.from_array(values, "w"), numpy_helper.from_array(places), [1, 3, 8, 8]
+    )
+    model = one("Add", inputs="x w")
+    if constant:
+        model.graph.node.insert(0, node("Constant", "", "w", sparse_value=sparse))
+    else:
+        model.graph.sparse_initializer.append(sparse)
+    return model
 
 
 def _det() -> onnx.ModelProto:

@@ -29,6 +29,8 @@ REFUSED = (
     "more scales than channels",
     "a scale of 0",
     "external data that is missing",
+    "sparse weights",
+    "a sparse constant",
     "a tensor that nothing makes",
 )
 """The faults that the parser refuses too. It accepts the other faults, because it does not look for them."""
