@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 Random = np.random.Generator
 
-CALIBRATION, VALIDATION = 64, 24
+CALIBRATION, VALIDATION = 128, 96
+EVERY = {"speech": 8}
+"""Consecutive steps of speech have one voice; only one of so many is a sample."""
 FACTOR = 8.0
 
 CONFIG = """
@@ -44,6 +46,13 @@ method = "{method}"
 """
 
 
+def samples(name: str, count: int, seed: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Return ``count`` samples of the kind that the network ``name`` reads, by input."""
+    every = EVERY.get(name, 1)
+    arrays = SUBJECTS[name].make(third_party(name).model, every * count, seed)
+    return {key: array[::every] for key, array in arrays.items()}
+
+
 class ThirdParty(Project):
     """A project of one of ``NAMES``, with samples of its own kind."""
 
@@ -52,7 +61,7 @@ class ThirdParty(Project):
         """Return a healthy project; ``random`` decides the method and the samples."""
         method = str(random.choice(["entropy", "minmax", "percentile"]))
         seed = int(random.integers(1 << 16))
-        calibration = SUBJECTS[name].make(third_party(name).model, CALIBRATION, seed)
+        calibration = samples(name, CALIBRATION, seed)
         return cls(root, name, method, calibration, facts={"method": method, "seed": seed})
 
     def write(self) -> Config:
@@ -61,9 +70,9 @@ class ThirdParty(Project):
         model = third_party(self.model).model
         onnx.save(model, str(self.root / "model.onnx"))
         # Pages and lines of text number their samples from the seed on.
-        validation = SUBJECTS[self.model].make(model, VALIDATION, self.facts["seed"] + (1 << 20))
+        validation = samples(self.model, VALIDATION, self.facts["seed"] + (1 << 20))
         for name, arrays in (("validation", validation), ("calibration", self.calibration)):
-            np.savez(self.root / f"{name}.npz", **arrays)  # type: ignore[arg-type]  # no array is named allow_pickle
+            np.savez(self.root / f"{name}.npz", **arrays)
         (self.root / "hil.toml").write_text(CONFIG.format(model=self.model, method=self.method))
         return load(self.root / "hil.toml")
 

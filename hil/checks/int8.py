@@ -95,6 +95,7 @@ class CacheFacts:
         known: the names of the model's tensors, the only ones that may have a range; ``None`` if not checked.
         damaged: a stored calibration did not match its record and was made again.
         zeros: implicit route only: the model's constants whose values are all 0.
+        biases: explicit route only: the tensors whose scale is the product of an activation's and a weight's.
         computed: implicit route only: the tensors that the model's nodes compute.
         flowing: implicit route only: the inputs of convolutions and matrix products; half of them must have a range.
         in_use: whether any layer of the built engine computes in ``precision``, ``None`` if not known.
@@ -116,6 +117,7 @@ class CacheFacts:
     known: Collection[str] | None = None
     damaged: bool = False
     zeros: Collection[str] = ()
+    biases: Collection[str] = ()
     computed: Collection[str] = ()
     flowing: Sequence[str] = ()
     in_use: bool | None = None
@@ -187,7 +189,7 @@ def _faults(facts: CacheFacts, differ: Sequence[str]) -> Iterator[str]:
     yield from _unused(facts)
     if not facts.scales or not all(facts.scales.values()):
         yield "there are no scales, so nothing was quantized: calibrate again"
-    yield from scale_faults(facts.scales, _may_be_zero(facts))
+    yield from scale_faults(facts.scales, _may_be_zero(facts), facts.biases)
     yield from _renamed(facts)
     skewed = sorted(name for name, points in facts.zero_points.items() if any(point != 0 for point in points))
     if skewed:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hil.checks import int8_states
 from hil.checks.verdicts import failed, hold, inconclusive, judged
 from hil.results import Judgement, Limit, Measurement, Verdict
+from hil.stats.shares import share_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ STRETCHED = 4.0
 
 DRIFT = 1e-3
 """The relative change of a range that a second calibration may cause: the largest code moves by 1/8 of a step."""
+
+MANY, CONFIDENCE = 500, 0.95
+"""The rate of a tensor with more elements than ``MANY`` is exact; with fewer, its bound at ``CONFIDENCE`` counts."""
 
 LISTED = 20
 """How many tensors are listed in a report's details, worst first."""
@@ -73,7 +77,8 @@ def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
     """Judge ``int8.ranges``: the clipping rate of the worst tensor.
 
     Also failed if a tensor or a state loses too much by clipping, or if a range is more than four times as wide as the
-    values in it (``STRETCHED``). Inconclusive without finite values. Warned instead of passed for synthetic samples.
+    values in it (``STRETCHED``). Inconclusive without finite values, and if the worst tensors have so few elements that
+    chance explains how many are clipped. Warned instead of passed for synthetic samples.
     """
     worst = sorted(facts.uses, key=lambda use: (use.rate, use.lost), reverse=True) if _finite(facts.uses) else []
     details: dict[str, Any] = {"samples": facts.samples, "unseen": list(facts.unseen[:LISTED])}
@@ -89,9 +94,13 @@ def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
     wrong = int8_states.clipping(facts.states) or _stretched(facts.uses) or _lossy(facts.uses)
     if wrong:
         return failed(wrong, details)
-    first, n = worst[0], sum(use.n for use in facts.uses)
+    beyond = [] if limit is None else [use for use in worst if use.rate > limit.value and not _by_chance(use, limit)]
+    first, n = [*beyond, *worst][0], sum(use.n for use in facts.uses)
     judgement = hold(Measurement(value=first.rate, unit="1", n=n), limit, details)
     reason = f"{judgement.reason}: {first.name!r} is clipped most, of {len(worst)} tensors in {facts.samples} samples"
+    if judgement.verdict is Verdict.FAILED and not beyond:
+        reason += f": by chance, {first.beyond} of only {first.n} elements may be: give more validation samples"
+        return judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
     if judgement.verdict is Verdict.PASSED and facts.synthetic:
         reason = f"{reason}; but the samples are synthetic, and real ones may have larger values"
         return judgement.model_copy(update={"verdict": Verdict.WARNED, "reason": reason})
@@ -100,6 +109,13 @@ def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
 
 def _finite(uses: Sequence[TensorUse]) -> bool:
     return all(use.n > 0 and all(map(math.isfinite, (use.top, use.peak, use.lost))) and use.top >= 0 for use in uses)
+
+
+def _by_chance(use: TensorUse, limit: Limit) -> bool:
+    """Return whether so many clipped elements are also likely at a rate within ``limit``: never for many elements."""
+    if use.n > MANY:
+        return False
+    return share_bounds([1.0] * use.beyond + [0.0] * (use.n - use.beyond), CONFIDENCE)[0] <= limit.value
 
 
 def _as_dict(use: TensorUse) -> dict[str, Any]:

@@ -38,11 +38,18 @@ def silent(scales: Mapping[str, Sequence[float]], zeros: Collection[str], comput
     return sorted(name for name in none if not any(scales[name]))
 
 
-def scale_faults(scales: Mapping[str, Sequence[float]], may_be_zero: Collection[str]) -> Iterator[str]:
-    """Yield why scales are invalid; the scales of the tensors in ``may_be_zero`` may be 0."""
+def scale_faults(
+    scales: Mapping[str, Sequence[float]], may_be_zero: Collection[str], products: Collection[str] = ()
+) -> Iterator[str]:
+    """Yield why scales are invalid.
+
+    The scales of the tensors in ``may_be_zero`` may be 0. Those in ``products`` may be any small positive number: the
+    scale of a bias is tiny where the weights of a channel are practically zero, as in networks with dead channels.
+    """
 
     def sound(tensor: str, scale: float) -> bool:
-        return TINIEST <= scale <= LARGEST or (scale == 0 and tensor in may_be_zero)
+        least = scale > 0 if tensor in products else scale >= TINIEST
+        return (least and scale <= LARGEST) or (scale == 0 and tensor in may_be_zero)
 
     bad = sorted(name for name, each in scales.items() if not all(sound(name, one) for one in each))
     if not bad:

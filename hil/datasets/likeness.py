@@ -53,7 +53,9 @@ def near(
 ) -> Near:
     """Return the near-duplicates of ``samples`` among ``others``: for each sample, at most the closest other.
 
-    Only float and uint8 inputs are compared; ``checked`` is 0 if a sample has fewer than 64 elements in them.
+    Only float and uint8 inputs are compared; ``checked`` is 0 if a sample has fewer than 64 elements in them. Samples
+    are near if their distance is, over all inputs and in each varying input of 64 elements or more: a recurrent state
+    that is the same in every silence does not make other noise a duplicate.
 
     Args:
         samples: the samples for which near-duplicates are searched.
@@ -67,27 +69,32 @@ def near(
         return Near((), 0, 0)
     squares = np.square(vectors).sum(axis=1)
     pairs, start = [], 0
-    for chunk, signal in _sketched(samples, wanted, batch):
+    for chunk, signals, large in _sketched(samples, wanted, batch):
         apart = np.square(chunk).sum(axis=1)[:, None] + squares[None] - 2 * chunk @ vectors.T
-        closest = apart.argmin(axis=1)
-        for row, other in enumerate(closest):
+        for row, signal in enumerate(signals):
+            total, wide = float(np.linalg.norm(signal)), large & (signal > 0)
+            candidates = np.union1d(apart[row].argmin(), np.flatnonzero(apart[row] <= (2 * NEAR * total) ** 2))
             # Subtract the vectors: the difference of large squares above is too inaccurate for small distances.
-            distance = float(np.linalg.norm(chunk[row] - vectors[other]))
-            if signal[row] > 0 and distance <= NEAR * signal[row]:
-                pairs.append((start + row, int(other), distance / float(signal[row])))
+            steps = (chunk[row] - vectors[candidates]).reshape(len(candidates), -1, WIDTH)
+            by_input = np.linalg.norm(steps, axis=2)
+            distances = np.linalg.norm(by_input, axis=1)
+            close = (distances <= NEAR * total) & (by_input[:, wide] <= NEAR * signal[wide]).all(axis=1)
+            if total > 0 and close.any():
+                best = int(np.where(close, distances, np.inf).argmin())
+                pairs.append((start + row, int(candidates[best]), float(distances[best]) / total))
         start += len(chunk)
     return Near(tuple(pairs), start, len(vectors))
 
 
 def _vectors(data: Dataset, count: int, batch: int) -> Array | None:
-    parts = [vectors for vectors, _ in _sketched(data, count, batch)]
+    parts = [vectors for vectors, *_ in _sketched(data, count, batch)]
     return np.concatenate(parts) if parts else None
 
 
-def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Array, Array]]:
-    """Yield for each batch the samples' sketches and norms.
+def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Array, Array, Array]]:
+    """Yield for each batch sketches (rows, inputs * 256), norms (rows, inputs), and which inputs are large (inputs,).
 
-    A sketch is a row of 256 numbers for each input. The norm is that of the sample's difference from its mean.
+    A norm is that of the input's difference from its mean. Large inputs have at least ``FEW`` elements.
     """
     sketches: dict[tuple[str, int], Sketch] = {}
     for batch in data.batches(size, count):
@@ -99,7 +106,8 @@ def _sketched(data: Dataset, count: int | None, size: int) -> Iterator[tuple[Arr
         centred = [np.square(one - one.mean(axis=1, keepdims=True)).sum(axis=1) for one in flat.values()]
         yield (
             np.concatenate([_padded(_sketch(sketches, n, a.shape[1]).of(a)) for n, a in flat.items()], axis=1),
-            np.sqrt(np.sum(centred, axis=0)),
+            np.sqrt(np.stack(centred, axis=1)),
+            np.array([array.shape[1] >= FEW for array in flat.values()]),
         )
 
 

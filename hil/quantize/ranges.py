@@ -23,13 +23,15 @@ class Ranges:
     """Scales and zero points of each tensor (a list of one entry, or of one per channel).
 
     ``quantizable`` are the tensors that should have them. ``nodes`` are the names of the convolutions and matrix
-    products that read INT8 on both inputs.
+    products that read INT8 on both inputs. ``biases`` are the tensors stored as INT32, whose scale is a product of two
+    others.
     """
 
     scales: dict[str, list[float]] = field(default_factory=dict)
     zero_points: dict[str, list[int]] = field(default_factory=dict)
     quantizable: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    biases: frozenset[str] = frozenset()
 
 
 def read_ranges(path: Path) -> Ranges:
@@ -89,6 +91,8 @@ def ranges_of(model: onnx.ModelProto, folder: Path | None = None) -> Ranges:
     scales: dict[str, list[float]] = {}
     zero_points: dict[str, list[int]] = {}
     inner = {name for node in model.graph.node for name in _scales_of(node, producers)}
+    wide = {one.name for one in model.graph.initializer if one.data_type == one.INT32}
+    biases = set()
     for node in model.graph.node:
         if node.op_type in {_QUANTIZE, _DEQUANTIZE} and node.output[0] not in inner:
             values = _scale_values(node, producers, constants)
@@ -96,6 +100,8 @@ def ranges_of(model: onnx.ModelProto, folder: Path | None = None) -> Ranges:
                 continue
             name = _tensor(node, producers)
             scales[name] = values
+            if node.op_type == _DEQUANTIZE and node.input[0] in wide:
+                biases.add(name)
             zero = node.input[2] if len(node.input) > _FED else ""
             zero_points[name] = [int(value) for value in constants.get(zero, ())] if zero else [0]
     fed = [(node, node.input[:_FED]) for node in model.graph.node if node.op_type in WEIGHTED]
@@ -105,7 +111,7 @@ def ranges_of(model: onnx.ModelProto, folder: Path | None = None) -> Ranges:
         for node, inputs in fed
         if all(name in producers and producers[name].op_type == _DEQUANTIZE for name in inputs)
     ]
-    return Ranges(scales, zero_points, tuple(sorted(quantizable)), tuple(quantized))
+    return Ranges(scales, zero_points, tuple(sorted(quantizable)), tuple(quantized), frozenset(biases))
 
 
 def _scales_of(node: onnx.NodeProto, producers: dict[str, onnx.NodeProto]) -> Iterator[str]:

@@ -42,6 +42,17 @@ def test_a_cache_of_this_model_passes() -> None:
     assert int8.cache(replace(SOUND, flowing=("x", "elsewhere"))).verdict is Verdict.PASSED
 
 
+@pytest.mark.parametrize(
+    ("scale", "verdict"),
+    [(1e-40, Verdict.PASSED), (0.0, Verdict.FAILED), (-1e-40, Verdict.FAILED), (float("nan"), Verdict.FAILED)],
+)
+def test_the_scale_of_a_bias_may_be_tiny(scale: float, verdict: Verdict) -> None:
+    """The bias of a channel without weights has a tiny scale; a scale that is 0 or not a positive number fails."""
+    facts = replace(SOUND, scales={"x": [0.1], "y": [0.2, scale]})
+    assert int8.cache(replace(facts, biases={"y"})).verdict is verdict
+    assert int8.cache(replace(facts, biases={"x"})).verdict is Verdict.FAILED
+
+
 def test_a_damaged_calibration_is_a_warning() -> None:
     """A damaged calibration that was made again is a warning."""
     judgement = int8.cache(replace(SOUND, damaged=True))

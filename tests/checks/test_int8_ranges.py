@@ -46,6 +46,17 @@ def test_clipping_fails_by_rate_and_by_energy() -> None:
     assert verdict(replace(USE, beyond=50, lost=0.03)) is Verdict.PASSED
 
 
+def test_clipping_of_few_elements_by_chance_is_inconclusive() -> None:
+    """Two of 24 elements may be clipped by chance at a rate within the limit; a third of them, or 2 of 24,000, fail."""
+    few = replace(USE, name="few", n=24, beyond=2)
+    judged = int8_ranges.ranges(RangesFacts([USE, few], 24), LIMIT)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "'few' is clipped most" in judged.reason
+    assert "give more validation samples" in judged.reason
+    assert verdict(USE, replace(few, beyond=8)) is Verdict.FAILED
+    assert verdict(few, replace(USE, n=24_000, beyond=2000)) is Verdict.FAILED
+
+
 def test_a_stretched_range_fails_unless_it_is_shared() -> None:
     """A range over four times as wide as its values fails; tensors that share a range count together."""
     wide = replace(USE, name="pool", top=10.0, peak=2.0, beyond=0, lost=0.0)

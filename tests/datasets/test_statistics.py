@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,3 +76,21 @@ def test_small_or_constant_samples_are_not_compared() -> None:
     assert near(MemoryData(x=points), MemoryData(x=points)).checked == 0
     flat = np.zeros((3, 8, 8), np.float32)
     assert near(MemoryData(x=flat), MemoryData(x=flat)).pairs == ()
+
+
+def test_a_state_that_many_samples_share_makes_no_other_input_near() -> None:
+    """Samples with one large state and different noise are not near; a copy in which both changed slightly is."""
+    random = np.random.default_rng(0)
+
+    def data(frames: np.ndarray[Any, Any], noise: float) -> MemoryData:
+        states = 5 + random.normal(0, 1, (1, 128)) + noise * random.normal(0, 1, (len(frames), 128))
+        return MemoryData(frame=frames, state=states.astype(np.float32))
+
+    frames = [0.003 * random.normal(0, 1, (20, 256)).astype(np.float32) for _ in range(2)]
+    state = random.bit_generator.state
+    ours = data(frames[0], 0.01)
+    random.bit_generator.state = state
+    assert near(ours, data(frames[1], 0.01)).pairs == ()
+    random.bit_generator.state = state
+    copied = np.concatenate([frames[1], frames[0][3:4] * np.float32(1.02)])
+    assert [pair[:2] for pair in near(ours, data(copied, 0.01)).pairs] == [(3, 20)]

@@ -133,6 +133,7 @@ def _explicit_cache(session: EngineContext, row: Row, made: Provisioned) -> Cach
         recomputed = key_parts(model, source, spec.calibration, runtime_record(session.spec.runtime).qdq_layout)
     ranges = read_ranges(made.source)
     facts = CacheFacts(recorded, recomputed, ranges.scales, ranges.zero_points, ranges.quantizable, skipped, floating)
+    facts = replace(facts, biases=ranges.biases)
     if made.quantized is None or made.quantized.provenance["foreign"]:
         return replace(facts, foreign=True)
     known = set().union(*tensors(session, row.model))
