@@ -69,11 +69,18 @@ DATA = {
     },
 }
 DATA["rising"] = {"x": X * np.where(np.arange(60) < RISES, 0.2, 1.0)[None, :, None].astype(np.float32)}
+DATA["many"] = {"x": recurrent.inputs(80, 12, seed=3)}
 DATA["quiet"] = {"x": recurrent.inputs(4, 30, seed=1) * np.float32(0.2)}
 DATA["labelled"] = {"x": X, "labels.y": np.moveaxis(recurrent.expected(np.moveaxis(X, 0, 1))["y"], 1, 0) + LABEL_NOISE}
 INT8 = 'precisions = ["int8"]\n[models.short.calibration]\ndata = "quiet.npz"\nmethod = "minmax"'
 FEW = INT8.replace("short", "few").replace("quiet", "rising") + "\nsamples = 24"
+KIND = '[models.{}.outputs.y]\nkind = "classification"\nscore = 0.0'
+"""Makes the output ``y`` the scores of two classes."""
+
 MODELS = {
+    "classes": ("m", "many", KIND.format("classes")),
+    "few_classes": ("m", "data", KIND.format("few_classes")),
+    "lost_classes": ("m", "data", 'deployed = "lost.onnx"\n' + KIND.format("lost_classes")),
     "sound": ("m", "data", ""),
     "batched": ("m", "data", "batch = 2"),
     "leaking": ("leaking", "data", "batch = 2"),
@@ -193,6 +200,24 @@ def test_a_fault_in_the_deployed_file_fails(judge: Judge, fault: str) -> None:
         assert one.verdict is Verdict.FAILED, one.reason
         assert "step" in one.reason
     assert f"as if the state 'h' {CAUSES[fault]}" in results["free_running"].reason
+
+
+@pytest.mark.parametrize(
+    ("model", "verdict", "answers"),
+    [
+        ("classes", Verdict.PASSED, "passed"),
+        ("few_classes", Verdict.INCONCLUSIVE, "inconclusive"),
+        ("lost_classes", Verdict.FAILED, "failed"),
+    ],
+)
+def test_answers_are_judged_over_sequences(judge: Judge, model: str, verdict: Verdict, answers: str) -> None:
+    """The answers of all steps count, and their interval is over sequences: 360 steps of six do not pass."""
+    result = judge(model, "free_running")["free_running"]
+    assert result.verdict is verdict, result.reason
+    (seen,) = result.details["answers"]
+    sequences = result.details["sequences"]
+    assert (seen["verdict"], seen["distinct"]) == (answers, sequences)
+    assert seen["counted"] == sequences * result.details["lengths"][0]
 
 
 def test_a_fault_in_a_step_is_found_at_its_step_and_node(judge: Judge) -> None:
