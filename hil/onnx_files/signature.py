@@ -240,7 +240,7 @@ def read_proto(path: Path) -> onnx.ModelProto:
     except (decode_error, ValueError, RuntimeError) as error:
         raise UserError(_unreadable(path, str(error).split("\n")[0])) from None
     # Protobuf parses an empty file, and some text files, as an empty message.
-    if not model.ir_version or not (model.graph.node or model.graph.output):
+    if not model.ir_version or not model.HasField("graph") or not model.graph.node:
         raise UserError(_unreadable(path, "it has no graph"))
     return model
 

@@ -63,13 +63,6 @@ def test_elements_that_are_no_numbers_are_refused(tmp_path: Path, element: int, 
         read_signature(write_model(tmp_path / "m.onnx", [1], dtype=element))
 
 
-def test_a_graph_without_nodes_is_read(tmp_path: Path) -> None:
-    """A graph that only passes on its input is a graph."""
-    model = onnx.parser.parse_model('<ir_version: 8, opset_import: ["": 17]> g (float[4] x) => (float[4] x) {}')
-    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    assert [one.name for one in read_signature(tmp_path / "m.onnx").outputs] == ["x"]
-
-
 @pytest.mark.parametrize("field", ["input", "output"])
 def test_a_name_that_occurs_twice_is_refused(tmp_path: Path, field: str) -> None:
     """A name of two inputs or of two outputs is refused, since arrays are fed and compared by name."""
