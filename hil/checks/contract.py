@@ -109,7 +109,7 @@ class ShapeTrial:
         expected: the declared output shapes; ``None`` for a dynamic size or a shape without a rank.
         outputs: the actual output shapes.
         finite: whether all outputs were finite.
-        not_finite: the first output that was not; empty if there is none.
+        not_finite: the name of the first output with NaN or infinity; empty if all are finite.
         allowed: whether the model allows the input shapes; the engine has to refuse any others.
         error: the engine's error if it refused, otherwise empty.
     """

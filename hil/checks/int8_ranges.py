@@ -99,7 +99,7 @@ def ranges(facts: RangesFacts, limit: Limit | None) -> Judgement:
     judgement = hold(Measurement(value=first.rate, unit="1", n=n), limit, details)
     reason = f"{judgement.reason}: {first.name!r} is clipped most, of {len(worst)} tensors in {facts.samples} samples"
     if judgement.verdict is Verdict.FAILED and not beyond:
-        reason += f": by chance, {first.beyond} of only {first.n} elements may be: give more validation samples"
+        reason += f": chance may clip {first.beyond} of only {first.n} elements: give more validation samples"
         return judgement.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": reason})
     if judgement.verdict is Verdict.PASSED and facts.synthetic:
         reason = f"{reason}; but the samples are synthetic, and real ones may have larger values"

@@ -125,9 +125,13 @@ def _check_answers(config: Config, target: str, name: str, signature: Signature,
     if not answers or batch is None or spec.reference is not None:
         return
     outputs = reference_outputs(config, target, name, signature, batch)
-    if outputs is not None:
+    if outputs is None:
+        return
+    try:
         for one in answers:
             one.add(outputs, outputs, len(next(iter(batch.inputs.values()))))
+    except UserError as error:
+        raise UserError(f"{config.where('models', name, 'outputs')}: model {name}: {error}") from None
 
 
 def _check_scorer(config: Config, target: str, name: str, signature: Signature, batch: Batch) -> None:

@@ -23,7 +23,7 @@ def inference(session: EngineContext, row: Row) -> Gathered:
     if why:
         raise Unsupported(
             f"the board's power cannot be read: {why}: on target {session.used!r}: remove limits.energy of "
-            f"models.{row.model}, or give the target's user the rights that docs/boards.md lists"
+            f"models.{row.model}, or use a board whose total power can be read (docs/boards.md)"
         )
     judgement = energy.inference(series, row.limit, timing.confidence(session.config.spec.measure, series))
     facts = Facts(findings=state_contract.findings_of(series), controls=(series.control,))
